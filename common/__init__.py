@@ -1,0 +1,1 @@
+"""What two or more sides of the system must agree on."""

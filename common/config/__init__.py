@@ -1,0 +1,22 @@
+"""What a run is made of: frozen values that check themselves when they are built."""
+
+from common.config.model import LearnerConfig, MaskConfig, ModelConfig, OptimConfig, Regulariser, ReplayConfig
+from common.config.run import ActorConfig, EvaluatorConfig, RunConfig, StreamConfig, VisitOrder, WorldConfig
+from common.config.units import ByteCount, Seconds
+
+__all__ = [
+    "ActorConfig",
+    "ByteCount",
+    "EvaluatorConfig",
+    "LearnerConfig",
+    "MaskConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "Regulariser",
+    "ReplayConfig",
+    "RunConfig",
+    "Seconds",
+    "StreamConfig",
+    "VisitOrder",
+    "WorldConfig",
+]

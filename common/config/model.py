@@ -1,0 +1,190 @@
+"""Sizes of the I-JEPA network, its masks, and how it is optimised."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from common.config import checks
+from common.config.units import Seconds
+from common.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Context encoder, target encoder (same shape) and predictor: vision transformers.
+
+    Attributes:
+        patch_size: Side of a square patch, pixels.
+        dim: Width of the encoder.
+        depth: Transformer blocks of the encoder.
+        heads: Attention heads of the encoder; must divide `dim`.
+        mlp_ratio: Hidden width of a block's MLP over `dim`.
+        predictor_dim: Width of the predictor (384 in the paper).
+        predictor_depth: Blocks of the predictor (6 for ViT-B, 12 for L and H in the paper).
+        predictor_heads: Attention heads of the predictor; must divide `predictor_dim`.
+    """
+
+    patch_size: int = 12
+    dim: int = 192
+    depth: int = 6
+    heads: int = 3
+    mlp_ratio: float = 4.0
+    predictor_dim: int = 96
+    predictor_depth: int = 3
+    predictor_heads: int = 3
+
+    def __post_init__(self) -> None:
+        checks.positive(patch_size=self.patch_size, depth=self.depth, mlp_ratio=self.mlp_ratio)
+        checks.positive(predictor_depth=self.predictor_depth)
+        for prefix in ("", "predictor_"):
+            dim, heads = getattr(self, f"{prefix}dim"), getattr(self, f"{prefix}heads")
+            checks.positive(**{f"{prefix}dim": dim, f"{prefix}heads": heads})
+            if dim % heads:
+                raise ConfigError(f"{prefix}heads", heads, f"must divide {prefix}dim = {dim}")
+            if dim % 4:
+                raise ConfigError(f"{prefix}dim", dim, "must be a multiple of 4, for the 2-D sine-cosine positions")
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of patches in a picture of `image_size` (height, width).
+
+        Raises:
+            ConfigError: The patch does not divide the picture.
+        """
+        height, width = image_size
+        if height % self.patch_size or width % self.patch_size:
+            raise ConfigError("patch_size", self.patch_size, f"must divide height and width of image_size = {image_size}")
+        return height // self.patch_size, width // self.patch_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskConfig:
+    """Multi-block masking (Assran et al. 2023, arXiv:2301.08243, section 3).
+
+    Attributes:
+        target_blocks: Number of target blocks a picture.
+        target_scale: Smallest and largest share of the patches in one target block.
+        target_aspect: Smallest and largest height ÷ width of a target block.
+        context_scale: Smallest and largest share of the patches in the context block, before the targets are cut out.
+        min_context: Fewest patches that may remain in the context.
+    """
+
+    target_blocks: int = 4
+    target_scale: tuple[float, float] = (0.15, 0.2)
+    target_aspect: tuple[float, float] = (0.75, 1.5)
+    context_scale: tuple[float, float] = (0.85, 1.0)
+    min_context: int = 4
+
+    def __post_init__(self) -> None:
+        checks.positive(target_blocks=self.target_blocks, min_context=self.min_context)
+        checks.interval(0, 1, target_scale=self.target_scale, context_scale=self.context_scale)
+        checks.interval(0, 100, target_aspect=self.target_aspect)
+
+    def check_grid(self, grid: tuple[int, int]) -> None:
+        """Raises ConfigError where no block of these scales can be laid on a grid (rows, columns)."""
+        patches = grid[0] * grid[1]
+        if self.target_scale[0] * patches < 1:
+            raise ConfigError("target_scale", self.target_scale, f"gives less than one patch of a {grid[0]}×{grid[1]} grid")
+        if self.context_scale[0] * patches < self.min_context:
+            raise ConfigError("context_scale", self.context_scale, f"gives fewer than min_context = {self.min_context} of {patches} patches")
+        if self.target_scale[1] >= 0.5:
+            raise ConfigError("target_scale", self.target_scale, "a block of half the picture or more leaves no context")
+
+
+class Regulariser(StrEnum):
+    """Term added to the I-JEPA loss against collapse."""
+
+    NONE = "none"
+    VICREG = "vicreg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """How the network is updated.
+
+    Attributes:
+        batch_size: Frames an optimiser step.
+        lr: Learning rate after warm-up; constant from there on, since a live stream has no end to decay towards.
+        warmup_steps: Steps of linear rise of the learning rate.
+        weight_decay: Decoupled decay of matrices (not of biases and norms).
+        ema: Momentum of the target encoder: target = ema × target + (1 − ema) × context.
+        clip: Largest norm of the gradient; 0 for no clipping.
+        regulariser: `none`, or `vicreg` on the pooled context features (Bardes et al. 2022, arXiv:2105.04906).
+        std_weight: Weight of the hinge that keeps each feature's standard deviation at 1.
+        cov_weight: Weight of the squared off-diagonal covariance, per dimension.
+    """
+
+    batch_size: int = 64
+    lr: float = 5e-4
+    warmup_steps: int = 50
+    weight_decay: float = 0.04
+    ema: float = 0.996
+    clip: float = 0.0
+    regulariser: Regulariser = Regulariser.VICREG
+    std_weight: float = 1.0
+    cov_weight: float = 0.04
+
+    def __post_init__(self) -> None:
+        checks.positive(batch_size=self.batch_size, lr=self.lr)
+        checks.not_negative(warmup_steps=self.warmup_steps, weight_decay=self.weight_decay, clip=self.clip)
+        checks.not_negative(std_weight=self.std_weight, cov_weight=self.cov_weight)
+        checks.between(0, 1, ema=self.ema)
+        if self.regulariser is Regulariser.VICREG and self.batch_size < 2:
+            raise ConfigError("batch_size", self.batch_size, "must be at least 2 for the vicreg regulariser")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayConfig:
+    """Which frames are kept and how often they are used.
+
+    Attributes:
+        capacity: Frames in the ring buffer; the oldest gives way.
+        min_fill: Frames in the ring before the first step.
+        replay_ratio: Frames sampled ÷ frames admitted that the limiter allows; the learner waits when it is ahead.
+        slack: Batches the learner may be ahead of the ratio.
+    """
+
+    capacity: int = 8192
+    min_fill: int = 256
+    replay_ratio: float = 8.0
+    slack: float = 2.0
+
+    def __post_init__(self) -> None:
+        checks.positive(capacity=self.capacity, min_fill=self.min_fill, replay_ratio=self.replay_ratio)
+        checks.between(1, 1e6, slack=self.slack)
+        if self.min_fill > self.capacity:
+            raise ConfigError("min_fill", self.min_fill, f"can never be reached with capacity = {self.capacity}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerConfig:
+    """One learner: network, optimisation, replay, and how often it publishes and saves.
+
+    Attributes:
+        device: `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads of torch in the learner's process.
+        nice: Unix niceness of the learner's process, so that actors keep their pace on a shared machine.
+        publish_every: Seconds between weights versions.
+        checkpoint_every: Seconds between checkpoints.
+        checkpoints_kept: Newest checkpoints that stay on disk.
+        slice: Longest time one `train()` runs before pause, publication and checkpoints get their turn.
+    """
+
+    model: ModelConfig = ModelConfig()
+    masks: MaskConfig = MaskConfig()
+    optim: OptimConfig = OptimConfig()
+    replay: ReplayConfig = ReplayConfig()
+    device: str = "auto"
+    threads: int = 1
+    nice: int = 10
+    publish_every: Seconds = 5.0
+    checkpoint_every: Seconds = 60.0
+    checkpoints_kept: int = 3
+    slice: Seconds = 1.0
+
+    def __post_init__(self) -> None:
+        checks.positive(threads=self.threads, publish_every=self.publish_every, slice=self.slice)
+        checks.positive(checkpoint_every=self.checkpoint_every, checkpoints_kept=self.checkpoints_kept)
+        checks.between(0, 19, nice=self.nice)
+        if self.device not in ("auto", "cpu", "cuda") and not self.device.startswith("cuda:"):
+            raise ConfigError("device", self.device, "must be auto, cpu, cuda or cuda:N")
+        if self.replay.min_fill < self.optim.batch_size:
+            raise ConfigError("replay.min_fill", self.replay.min_fill, f"must be at least optim.batch_size = {self.optim.batch_size}")

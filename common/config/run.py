@@ -1,0 +1,211 @@
+"""The whole run in one value: worlds, actors, stream, learner, evaluator."""
+
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from common.config import checks
+from common.config.model import LearnerConfig
+from common.config.units import ByteCount, Seconds
+from common.errors import ConfigError
+
+
+class VisitOrder(StrEnum):
+    """How an actor goes through its worlds."""
+
+    CYCLE = "cycle"
+    """World after world, each actor starting at another one, over and over."""
+    SHUFFLE = "shuffle"
+    """A new random order of all worlds each round."""
+    RANDOM = "random"
+    """Each next world drawn at random, never the same twice in a row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldConfig:
+    """Where the actors go.
+
+    Attributes:
+        kind: The environment; `doom` is ViZDoom with the maps of Freedoom 1 and 2.
+        worlds: Worlds that are visited, for example `freedoom2:map01`, `freedoom1:e1m1`.
+        placebo_worlds: Worlds of the probe set that no actor ever visits.
+        visit: Length of a visit, seconds of system time.
+        order: How worlds follow each other.
+        image_size: Height and width of a frame, pixels.
+    """
+
+    kind: str = "doom"
+    worlds: tuple[str, ...] = (
+        "freedoom2:map01",
+        "freedoom2:map03",
+        "freedoom2:map07",
+        "freedoom1:e1m1",
+        "freedoom1:e1m2",
+        "freedoom1:e2m1",
+    )
+    placebo_worlds: tuple[str, ...] = ("freedoom2:map12", "freedoom1:e3m1")
+    visit: Seconds = 60.0
+    order: VisitOrder = VisitOrder.CYCLE
+    image_size: tuple[int, int] = (96, 96)
+
+    def __post_init__(self) -> None:
+        checks.positive(visit=self.visit)
+        checks.one_of(("doom",), kind=self.kind)
+        if not self.worlds:
+            raise ConfigError("worlds", self.worlds, "must name at least one world")
+        if both := set(self.worlds) & set(self.placebo_worlds):
+            raise ConfigError("placebo_worlds", sorted(both), "must not be visited: take them out of worlds")
+        if min(self.image_size) < 16 or max(self.image_size) > 1024:
+            raise ConfigError("image_size", self.image_size, "each side must be from 16 to 1024 pixels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActorConfig:
+    """The processes that live in the worlds.
+
+    Attributes:
+        count: Number of actors.
+        fps: Steps a second.
+        agent: Who decides: `explorer` (seeks what it has not seen) or `walker` (turns when stuck).
+        threads: CPU threads of torch in each actor.
+        spool: Seconds of frames kept in memory while Redis is slow or gone; then the oldest is dropped and counted.
+        pull_every: Seconds between looks for newer weights.
+        boredom: Cosine similarity of consecutive features above which the view counts as unchanged.
+    """
+
+    count: int = 2
+    fps: float = 10.0
+    agent: str = "explorer"
+    threads: int = 1
+    spool: Seconds = 30.0
+    pull_every: Seconds = 1.0
+    boredom: float = 0.9999
+
+    def __post_init__(self) -> None:
+        checks.between(1, 256, count=self.count)
+        checks.between(1, 60, fps=self.fps)
+        checks.positive(threads=self.threads, spool=self.spool, pull_every=self.pull_every)
+        checks.between(0, 1, boredom=self.boredom)
+        checks.one_of(("explorer", "walker"), agent=self.agent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """The replay stream in Redis.
+
+    Attributes:
+        redis_url: `redis://…` or `rediss://…` of your own server; empty starts an embedded one.
+        budget: Bytes that all actors' streams may hold together; their lengths follow from it.
+        experience: Length of an experience (one block of a visit), seconds.
+        withhold: Keep one of each five consecutive blocks of a visit from all learners, as a control.
+        heartbeat: Seconds between signs of life of a process.
+    """
+
+    redis_url: str = ""
+    budget: ByteCount = 256 * 2**20
+    experience: Seconds = 10.0
+    withhold: bool = True
+    heartbeat: Seconds = 1.0
+
+    def __post_init__(self) -> None:
+        checks.positive(budget=self.budget, heartbeat=self.heartbeat)
+        if self.experience <= 1:
+            raise ConfigError("experience", self.experience, "must be longer than the guard band of 1 s")
+        if self.redis_url and not self.redis_url.startswith(("redis://", "rediss://", "unix://")):
+            raise ConfigError("redis_url", self.redis_url, "must start with redis://, rediss:// or unix://")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatorConfig:
+    """The process that measures what the learner's weights know.
+
+    Attributes:
+        enabled: Off for a run without measurements.
+        every: Shortest time between two evaluations, seconds.
+        share: Share of one core that evaluations may use, averaged over time.
+        threads: CPU threads of torch in the evaluator.
+        nice: Unix niceness of the evaluator's process.
+        trajectories: Walks a world in the probe set; every fourth is the test set.
+        frames: Frames a walk.
+        frames_per_experience: Frames by which an experience is measured (K).
+        experiences: Most experiences that are followed at once.
+        cache: Folder that keeps probe sets; empty for the user's cache folder.
+    """
+
+    enabled: bool = True
+    every: Seconds = 30.0
+    share: float = 0.3
+    threads: int = 1
+    nice: int = 19
+    trajectories: int = 8
+    frames: int = 30
+    frames_per_experience: int = 8
+    experiences: int = 120
+    cache: str = ""
+
+    def __post_init__(self) -> None:
+        checks.positive(every=self.every, threads=self.threads, frames=self.frames)
+        checks.between(0.01, 64, share=self.share)
+        checks.between(0, 19, nice=self.nice)
+        checks.between(4, 1000, trajectories=self.trajectories)
+        checks.positive(frames_per_experience=self.frames_per_experience, experiences=self.experiences)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One run: worlds, actors, stream, learner, evaluator.
+
+    Attributes:
+        preset: Name of the preset that this config started from.
+        duration: Length of the run in seconds of wall clock; 0 runs until it is stopped.
+        run_dir: Folder of the run; made new, and left as it is if it exists. Empty gives `runs/<date>-<preset>`.
+        seed: Seed of everything random: schedules, initialisation, masks, sampling.
+        restarts: How often one part may die in ten minutes before the run gives up.
+        metrics_port: Port on loopback where Prometheus finds all processes (`/sd`); 0 takes a free one.
+    """
+
+    preset: str = "demo"
+    duration: Seconds = 600.0
+    run_dir: str = ""
+    seed: int = 0
+    restarts: int = 10
+    metrics_port: int = 0
+    world: WorldConfig = WorldConfig()
+    actors: ActorConfig = ActorConfig()
+    stream: StreamConfig = StreamConfig()
+    learner: LearnerConfig = LearnerConfig()
+    evaluator: EvaluatorConfig = EvaluatorConfig()
+
+    def __post_init__(self) -> None:
+        checks.not_negative(duration=self.duration, seed=self.seed, restarts=self.restarts)
+        checks.between(0, 65535, metrics_port=self.metrics_port)
+        try:
+            grid = self.learner.model.grid(self.world.image_size)
+            try:
+                self.learner.masks.check_grid(grid)
+            except ConfigError as error:
+                raise error.within("masks") from None
+        except ConfigError as error:
+            prefix = "learner" if error.field.startswith("masks") else "learner.model"
+            raise error.within(prefix) from None
+        frame_bytes = self.world.image_size[0] * self.world.image_size[1] * 3
+        if self.stream.budget < 64 * frame_bytes * self.actors.count:
+            raise ConfigError("stream.budget", self.stream.budget, f"must hold 64 frames an actor: {64 * frame_bytes * self.actors.count} bytes")
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return Path(self.run_dir)
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Lists the leaves of nested config values by dotted path."""
+    leaves: dict[str, Any] = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            leaves |= flatten(value, f"{prefix}{item.name}.")
+        else:
+            leaves[f"{prefix}{item.name}"] = value
+    return leaves

@@ -1,0 +1,199 @@
+"""What each part says of itself when the driver asks: frozen records of plain numbers, the source of the live view."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WriterCounts:
+    """One actor's side of the accounting: captured = written + sum(dropped) + spooled, at every moment.
+
+    Attributes:
+        captured: Frames that were given a `seq`, over the actor's whole life (restarts included).
+        written: Entries that the server acknowledged.
+        dropped: Frames given up, by cause: `spool_full`, `died` (lost with a killed process), `rejected`.
+        spooled: Frames waiting in memory, those in flight included.
+    """
+
+    captured: int = 0
+    written: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict[str, int])
+    spooled: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReaderCounts:
+    """One reader's side, for one actor: written = unread + missed + quarantined + gated + guard + withheld + admitted.
+
+    Attributes:
+        unread: Entries in the stream behind the reader's position.
+        missed: Entries that were trimmed away, or lost with a restarted server, before they were read.
+        quarantined: Entries that did not decode and were kept aside.
+        gated: Entries refused by a gate of the learner.
+        guard: Entries in a guard band.
+        withheld: Entries of withheld experiences.
+        admitted: Entries handed to the replay buffer.
+        duplicates: Entries seen twice and dropped; not part of the sum.
+    """
+
+    unread: int = 0
+    missed: int = 0
+    quarantined: int = 0
+    gated: int = 0
+    guard: int = 0
+    withheld: int = 0
+    admitted: int = 0
+    duplicates: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActorStatus:
+    """One actor at one moment.
+
+    Attributes:
+        name: The actor.
+        world: World it is in.
+        visit: Id of the visit.
+        frames: Frames captured by this process.
+        fps: Frames a second over the last ten seconds.
+        interval_p99: 99th percentile of the time between captures over the last minute, seconds.
+        late: Steps that began more than a fifth of an interval after their deadline.
+        counts: The accounting.
+        weights_version: Version that acts now; 0 before the first.
+        step_seconds: Median time of one observe-step-affect, without the wait, seconds.
+        cells: Map cells seen by the explorer in this visit.
+        reconnects: Times the connection to Redis was made anew.
+    """
+
+    name: str
+    world: str = ""
+    visit: str = ""
+    frames: int = 0
+    fps: float = 0.0
+    interval_p99: float = 0.0
+    late: int = 0
+    counts: WriterCounts = WriterCounts()
+    weights_version: int = 0
+    step_seconds: float = 0.0
+    cells: int = 0
+    reconnects: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearnerStatus:
+    """The learner at one moment.
+
+    Attributes:
+        step: Optimiser steps done over the run, resumes included.
+        images: Frames used in gradient steps.
+        images_per_second: Over the last ten seconds.
+        loss: Mean I-JEPA loss of the last steps (smooth L1 to layer-normed targets, without regulariser).
+        lr: Learning rate of the last step.
+        ring: Frames in the replay ring.
+        capacity: Frames that fit into it.
+        replay_ratio: Frames sampled ÷ frames admitted.
+        waiting: Why the learner does not train just now: empty, `fill`, `ratio` or `paused`.
+        version: Newest weights version.
+        staleness_versions: Median of (newest − acting) version over the frames admitted lately.
+        staleness_seconds: Median age of the acting weights over the same frames, seconds.
+        experiences: Experiences in the ledger.
+        counts: The accounting by actor.
+        stream_resets: Times the server was found restarted empty.
+        health: Measured on the last batches: `feature_std`, `grad_norm`, `target_std`.
+    """
+
+    step: int = 0
+    images: int = 0
+    images_per_second: float = 0.0
+    loss: float = float("nan")
+    lr: float = 0.0
+    ring: int = 0
+    capacity: int = 0
+    replay_ratio: float = 0.0
+    waiting: str = ""
+    version: int = 0
+    staleness_versions: float = 0.0
+    staleness_seconds: float = 0.0
+    experiences: int = 0
+    counts: Mapping[str, ReaderCounts] = field(default_factory=dict[str, ReaderCounts])
+    stream_resets: int = 0
+    health: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluatorStatus:
+    """The evaluator at one moment.
+
+    Attributes:
+        version: Version of the last finished evaluation; 0 before the first.
+        step: Optimiser steps of that version.
+        evaluations: Evaluations finished by this process.
+        skipped: Versions that came and went unmeasured.
+        seconds: Length of the last evaluation, seconds.
+        core_share: CPU seconds ÷ wall seconds since the start.
+        probes: Score by probe and encoder, for example `{"world": {"trained": 0.6, "random": 0.5, "pixels": 0.4}}`.
+        health: `rankme`, `feature_std` and so on, at that version.
+        losses: Mean fixed-mask loss by kind of experience: `exposed`, `withheld`, `placebo`.
+        experiences: Experiences that are followed.
+        activity: What it does now, in a few words.
+    """
+
+    version: int = 0
+    step: int = 0
+    evaluations: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    core_share: float = 0.0
+    probes: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    health: Mapping[str, float] = field(default_factory=dict[str, float])
+    losses: Mapping[str, float] = field(default_factory=dict[str, float])
+    experiences: int = 0
+    activity: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreStatus:
+    """The Redis server at one moment.
+
+    Attributes:
+        up: Whether it answered.
+        entries: Entries in each actor's stream.
+        memory: Bytes used by the server.
+        budget: Bytes that the streams may hold.
+    """
+
+    up: bool = False
+    entries: Mapping[str, int] = field(default_factory=dict[str, int])
+    memory: int = 0
+    budget: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunStatus:
+    """Everything the live view shows.
+
+    Attributes:
+        elapsed: Seconds since the start of the run.
+        duration: Length the run will have, seconds; 0 for no end.
+        run_dir: The run directory.
+        phase: `starting`, `running`, `paused`, `stopping`.
+        actors: Newest status of each actor.
+        learner: Newest status of the learner.
+        evaluator: Newest status of the evaluator, or None where there is none.
+        store: Newest status of the Redis server.
+        restarts: Restarts by part, for example `{"actor-0": 1}`.
+        metrics_url: Where Prometheus finds all processes.
+        messages: Newest events, oldest first, one line each.
+    """
+
+    elapsed: float = 0.0
+    duration: float = 0.0
+    run_dir: str = ""
+    phase: str = "starting"
+    actors: tuple[ActorStatus, ...] = ()
+    learner: LearnerStatus = LearnerStatus()
+    evaluator: EvaluatorStatus | None = None
+    store: StoreStatus = StoreStatus()
+    restarts: Mapping[str, int] = field(default_factory=dict[str, int])
+    metrics_url: str = ""
+    messages: tuple[str, ...] = ()
