@@ -22,10 +22,6 @@ class ConfigError(EngramError):
         self.value = value
         self.allowed = allowed
 
-    def within(self, prefix: str) -> "ConfigError":
-        """Returns the same error with its field placed below `prefix`."""
-        return ConfigError(f"{prefix}.{self.field}", self.value, self.allowed)
-
 
 class WireError(EngramError):
     """An entry of a stream that does not decode: wrong schema, length, codec or content."""

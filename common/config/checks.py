@@ -2,40 +2,56 @@
 
 import math
 from collections.abc import Collection
+from operator import attrgetter
+from typing import ClassVar, Protocol
 
 from common.errors import ConfigError
 
 
-def positive(**fields: float) -> None:
+class Group(Protocol):
+    """A config class: knows where in the whole configuration it stands."""
+
+    GROUP: ClassVar[str]
+
+
+def refuse(config: Group, field: str, allowed: str) -> ConfigError:
+    """Makes the error for a field of `config`, named by its place in the whole configuration."""
+    return ConfigError(f"{config.GROUP}.{field}".lstrip("."), attrgetter(field)(config), allowed)
+
+
+def positive(config: Group, *fields: str) -> None:
     """Every value is finite and above zero."""
-    for name, value in fields.items():
+    for field in fields:
+        value = getattr(config, field)
         if not (math.isfinite(value) and value > 0):
-            raise ConfigError(name, value, "must be above 0")
+            raise refuse(config, field, "must be above 0")
 
 
-def not_negative(**fields: float) -> None:
+def not_negative(config: Group, *fields: str) -> None:
     """Every value is finite and zero or more."""
-    for name, value in fields.items():
+    for field in fields:
+        value = getattr(config, field)
         if not (math.isfinite(value) and value >= 0):
-            raise ConfigError(name, value, "must be 0 or more")
+            raise refuse(config, field, "must be 0 or more")
 
 
-def between(low: float, high: float, **fields: float) -> None:
+def between(config: Group, low: float, high: float, *fields: str) -> None:
     """Every value lies in the closed interval [low, high]."""
-    for name, value in fields.items():
-        if not low <= value <= high:
-            raise ConfigError(name, value, f"must be from {low:g} to {high:g}")
+    for field in fields:
+        if not low <= getattr(config, field) <= high:
+            raise refuse(config, field, f"must be from {low:g} to {high:g}")
 
 
-def interval(low: float, high: float, **fields: tuple[float, float]) -> None:
+def interval(config: Group, low: float, high: float, *fields: str) -> None:
     """Every pair is ordered and lies in (low, high]."""
-    for name, (first, last) in fields.items():
+    for field in fields:
+        first, last = getattr(config, field)
         if not low < first <= last <= high:
-            raise ConfigError(name, (first, last), f"must be two rising numbers above {low:g}, at most {high:g}")
+            raise refuse(config, field, f"must be two rising numbers above {low:g}, at most {high:g}")
 
 
-def one_of(allowed: Collection[str], **fields: str) -> None:
+def one_of(config: Group, allowed: Collection[str], *fields: str) -> None:
     """Every value is one of the names allowed."""
-    for name, value in fields.items():
-        if value not in allowed:
-            raise ConfigError(name, value, f"must be one of {', '.join(sorted(allowed))}")
+    for field in fields:
+        if getattr(config, field) not in allowed:
+            raise refuse(config, field, f"must be one of {', '.join(sorted(allowed))}")

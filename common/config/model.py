@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 from common.config import checks
 from common.config.units import Seconds
-from common.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,8 @@ class ModelConfig:
         predictor_heads: Attention heads of the predictor; must divide `predictor_dim`.
     """
 
+    GROUP: ClassVar[str] = "learner.model"
+
     patch_size: int = 12
     dim: int = 192
     depth: int = 6
@@ -33,15 +35,15 @@ class ModelConfig:
     predictor_heads: int = 3
 
     def __post_init__(self) -> None:
-        checks.positive(patch_size=self.patch_size, depth=self.depth, mlp_ratio=self.mlp_ratio)
-        checks.positive(predictor_depth=self.predictor_depth)
+        checks.positive(self, "patch_size", "depth", "mlp_ratio")
+        checks.positive(self, "predictor_depth")
         for prefix in ("", "predictor_"):
             dim, heads = getattr(self, f"{prefix}dim"), getattr(self, f"{prefix}heads")
-            checks.positive(**{f"{prefix}dim": dim, f"{prefix}heads": heads})
+            checks.positive(self, f"{prefix}dim", f"{prefix}heads")
             if dim % heads:
-                raise ConfigError(f"{prefix}heads", heads, f"must divide {prefix}dim = {dim}")
+                raise checks.refuse(self, f"{prefix}heads", f"must divide {prefix}dim = {dim}")
             if dim % 4:
-                raise ConfigError(f"{prefix}dim", dim, "must be a multiple of 4, for the 2-D sine-cosine positions")
+                raise checks.refuse(self, f"{prefix}dim", "must be a multiple of 4, for the 2-D sine-cosine positions")
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of patches in a picture of `image_size` (height, width).
@@ -51,7 +53,7 @@ class ModelConfig:
         """
         height, width = image_size
         if height % self.patch_size or width % self.patch_size:
-            raise ConfigError("patch_size", self.patch_size, f"must divide height and width of image_size = {image_size}")
+            raise checks.refuse(self, "patch_size", f"must divide height and width of image_size = {image_size}")
         return height // self.patch_size, width // self.patch_size
 
 
@@ -67,6 +69,8 @@ class MaskConfig:
         min_context: Fewest patches that may remain in the context.
     """
 
+    GROUP: ClassVar[str] = "learner.masks"
+
     target_blocks: int = 4
     target_scale: tuple[float, float] = (0.15, 0.2)
     target_aspect: tuple[float, float] = (0.75, 1.5)
@@ -74,19 +78,19 @@ class MaskConfig:
     min_context: int = 4
 
     def __post_init__(self) -> None:
-        checks.positive(target_blocks=self.target_blocks, min_context=self.min_context)
-        checks.interval(0, 1, target_scale=self.target_scale, context_scale=self.context_scale)
-        checks.interval(0, 100, target_aspect=self.target_aspect)
+        checks.positive(self, "target_blocks", "min_context")
+        checks.interval(self, 0, 1, "target_scale", "context_scale")
+        checks.interval(self, 0, 100, "target_aspect")
 
     def check_grid(self, grid: tuple[int, int]) -> None:
         """Raises ConfigError where no block of these scales can be laid on a grid (rows, columns)."""
         patches = grid[0] * grid[1]
         if self.target_scale[0] * patches < 1:
-            raise ConfigError("target_scale", self.target_scale, f"gives less than one patch of a {grid[0]}×{grid[1]} grid")
+            raise checks.refuse(self, "target_scale", f"gives less than one patch of a {grid[0]}×{grid[1]} grid")
         if self.context_scale[0] * patches < self.min_context:
-            raise ConfigError("context_scale", self.context_scale, f"gives fewer than min_context = {self.min_context} of {patches} patches")
+            raise checks.refuse(self, "context_scale", f"gives fewer than min_context = {self.min_context} of {patches} patches")
         if self.target_scale[1] >= 0.5:
-            raise ConfigError("target_scale", self.target_scale, "a block of half the picture or more leaves no context")
+            raise checks.refuse(self, "target_scale", "a block of half the picture or more leaves no context")
 
 
 class Regulariser(StrEnum):
@@ -112,6 +116,8 @@ class OptimConfig:
         cov_weight: Weight of the squared off-diagonal covariance, per dimension.
     """
 
+    GROUP: ClassVar[str] = "learner.optim"
+
     batch_size: int = 64
     lr: float = 5e-4
     warmup_steps: int = 50
@@ -123,12 +129,12 @@ class OptimConfig:
     cov_weight: float = 0.04
 
     def __post_init__(self) -> None:
-        checks.positive(batch_size=self.batch_size, lr=self.lr)
-        checks.not_negative(warmup_steps=self.warmup_steps, weight_decay=self.weight_decay, clip=self.clip)
-        checks.not_negative(std_weight=self.std_weight, cov_weight=self.cov_weight)
-        checks.between(0, 1, ema=self.ema)
+        checks.positive(self, "batch_size", "lr")
+        checks.not_negative(self, "warmup_steps", "weight_decay", "clip")
+        checks.not_negative(self, "std_weight", "cov_weight")
+        checks.between(self, 0, 1, "ema")
         if self.regulariser is Regulariser.VICREG and self.batch_size < 2:
-            raise ConfigError("batch_size", self.batch_size, "must be at least 2 for the vicreg regulariser")
+            raise checks.refuse(self, "batch_size", "must be at least 2 for the vicreg regulariser")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,16 +148,18 @@ class ReplayConfig:
         slack: Batches the learner may be ahead of the ratio.
     """
 
+    GROUP: ClassVar[str] = "learner.replay"
+
     capacity: int = 8192
     min_fill: int = 256
     replay_ratio: float = 8.0
     slack: float = 2.0
 
     def __post_init__(self) -> None:
-        checks.positive(capacity=self.capacity, min_fill=self.min_fill, replay_ratio=self.replay_ratio)
-        checks.between(1, 1e6, slack=self.slack)
+        checks.positive(self, "capacity", "min_fill", "replay_ratio")
+        checks.between(self, 1, 1e6, "slack")
         if self.min_fill > self.capacity:
-            raise ConfigError("min_fill", self.min_fill, f"can never be reached with capacity = {self.capacity}")
+            raise checks.refuse(self, "min_fill", f"can never be reached with capacity = {self.capacity}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +176,8 @@ class LearnerConfig:
         slice: Longest time one `train()` runs before pause, publication and checkpoints get their turn.
     """
 
+    GROUP: ClassVar[str] = "learner"
+
     model: ModelConfig = ModelConfig()
     masks: MaskConfig = MaskConfig()
     optim: OptimConfig = OptimConfig()
@@ -181,10 +191,10 @@ class LearnerConfig:
     slice: Seconds = 1.0
 
     def __post_init__(self) -> None:
-        checks.positive(threads=self.threads, publish_every=self.publish_every, slice=self.slice)
-        checks.positive(checkpoint_every=self.checkpoint_every, checkpoints_kept=self.checkpoints_kept)
-        checks.between(0, 19, nice=self.nice)
+        checks.positive(self, "threads", "publish_every", "slice")
+        checks.positive(self, "checkpoint_every", "checkpoints_kept")
+        checks.between(self, 0, 19, "nice")
         if self.device not in ("auto", "cpu", "cuda") and not self.device.startswith("cuda:"):
-            raise ConfigError("device", self.device, "must be auto, cpu, cuda or cuda:N")
+            raise checks.refuse(self, "device", "must be auto, cpu, cuda or cuda:N")
         if self.replay.min_fill < self.optim.batch_size:
-            raise ConfigError("replay.min_fill", self.replay.min_fill, f"must be at least optim.batch_size = {self.optim.batch_size}")
+            raise checks.refuse(self, "replay.min_fill", f"must be at least optim.batch_size = {self.optim.batch_size}")

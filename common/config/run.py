@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from common.config import checks
 from common.config.model import LearnerConfig
@@ -35,6 +35,8 @@ class WorldConfig:
         image_size: Height and width of a frame, pixels.
     """
 
+    GROUP: ClassVar[str] = "world"
+
     kind: str = "doom"
     worlds: tuple[str, ...] = (
         "freedoom2:map01",
@@ -50,14 +52,14 @@ class WorldConfig:
     image_size: tuple[int, int] = (96, 96)
 
     def __post_init__(self) -> None:
-        checks.positive(visit=self.visit)
-        checks.one_of(("doom",), kind=self.kind)
+        checks.positive(self, "visit")
+        checks.one_of(self, ("doom",), "kind")
         if not self.worlds:
-            raise ConfigError("worlds", self.worlds, "must name at least one world")
+            raise checks.refuse(self, "worlds", "must name at least one world")
         if both := set(self.worlds) & set(self.placebo_worlds):
-            raise ConfigError("placebo_worlds", sorted(both), "must not be visited: take them out of worlds")
+            raise checks.refuse(self, "placebo_worlds", f"must not be visited: take {', '.join(sorted(both))} out of worlds")
         if min(self.image_size) < 16 or max(self.image_size) > 1024:
-            raise ConfigError("image_size", self.image_size, "each side must be from 16 to 1024 pixels")
+            raise checks.refuse(self, "image_size", "each side must be from 16 to 1024 pixels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,8 @@ class ActorConfig:
         boredom: Cosine similarity of consecutive features above which the view counts as unchanged.
     """
 
+    GROUP: ClassVar[str] = "actors"
+
     count: int = 2
     fps: float = 10.0
     agent: str = "explorer"
@@ -83,11 +87,11 @@ class ActorConfig:
     boredom: float = 0.9999
 
     def __post_init__(self) -> None:
-        checks.between(1, 256, count=self.count)
-        checks.between(1, 60, fps=self.fps)
-        checks.positive(threads=self.threads, spool=self.spool, pull_every=self.pull_every)
-        checks.between(0, 1, boredom=self.boredom)
-        checks.one_of(("explorer", "walker"), agent=self.agent)
+        checks.between(self, 1, 256, "count")
+        checks.between(self, 1, 60, "fps")
+        checks.positive(self, "threads", "spool", "pull_every")
+        checks.between(self, 0, 1, "boredom")
+        checks.one_of(self, ("explorer", "walker"), "agent")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,25 +99,23 @@ class StreamConfig:
     """The replay stream in Redis.
 
     Attributes:
-        redis_url: `redis://…` or `rediss://…` of your own server; empty starts an embedded one.
         budget: Bytes that all actors' streams may hold together; their lengths follow from it.
         experience: Length of an experience (one block of a visit), seconds.
         withhold: Keep one of each five consecutive blocks of a visit from all learners, as a control.
         heartbeat: Seconds between signs of life of a process.
     """
 
-    redis_url: str = ""
+    GROUP: ClassVar[str] = "stream"
+
     budget: ByteCount = 256 * 2**20
     experience: Seconds = 10.0
     withhold: bool = True
     heartbeat: Seconds = 1.0
 
     def __post_init__(self) -> None:
-        checks.positive(budget=self.budget, heartbeat=self.heartbeat)
+        checks.positive(self, "budget", "heartbeat")
         if self.experience <= 1:
-            raise ConfigError("experience", self.experience, "must be longer than the guard band of 1 s")
-        if self.redis_url and not self.redis_url.startswith(("redis://", "rediss://", "unix://")):
-            raise ConfigError("redis_url", self.redis_url, "must start with redis://, rediss:// or unix://")
+            raise checks.refuse(self, "experience", "must be longer than the guard band of 1 s")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +135,8 @@ class EvaluatorConfig:
         cache: Folder that keeps probe sets; empty for the user's cache folder.
     """
 
+    GROUP: ClassVar[str] = "evaluator"
+
     enabled: bool = True
     every: Seconds = 30.0
     share: float = 0.3
@@ -145,11 +149,11 @@ class EvaluatorConfig:
     cache: str = ""
 
     def __post_init__(self) -> None:
-        checks.positive(every=self.every, threads=self.threads, frames=self.frames)
-        checks.between(0.01, 64, share=self.share)
-        checks.between(0, 19, nice=self.nice)
-        checks.between(4, 1000, trajectories=self.trajectories)
-        checks.positive(frames_per_experience=self.frames_per_experience, experiences=self.experiences)
+        checks.positive(self, "every", "threads", "frames")
+        checks.between(self, 0.01, 64, "share")
+        checks.between(self, 0, 19, "nice")
+        checks.between(self, 4, 1000, "trajectories")
+        checks.positive(self, "frames_per_experience", "experiences")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,14 +164,19 @@ class RunConfig:
         preset: Name of the preset that this config started from.
         duration: Length of the run in seconds of wall clock; 0 runs until it is stopped.
         run_dir: Folder of the run; made new, and left as it is if it exists. Empty gives `runs/<date>-<preset>`.
+        redis_url: `redis://…` or `rediss://…` of your own server; empty starts an embedded one. The environment variable
+            `ENGRAM_REDIS_URL` says the same without showing a password in the list of processes.
         seed: Seed of everything random: schedules, initialisation, masks, sampling.
         restarts: How often one part may die in ten minutes before the run gives up.
         metrics_port: Port on loopback where Prometheus finds all processes (`/sd`); 0 takes a free one.
     """
 
+    GROUP: ClassVar[str] = ""
+
     preset: str = "demo"
     duration: Seconds = 600.0
     run_dir: str = ""
+    redis_url: str = ""
     seed: int = 0
     restarts: int = 10
     metrics_port: int = 0
@@ -178,20 +187,15 @@ class RunConfig:
     evaluator: EvaluatorConfig = EvaluatorConfig()
 
     def __post_init__(self) -> None:
-        checks.not_negative(duration=self.duration, seed=self.seed, restarts=self.restarts)
-        checks.between(0, 65535, metrics_port=self.metrics_port)
-        try:
-            grid = self.learner.model.grid(self.world.image_size)
-            try:
-                self.learner.masks.check_grid(grid)
-            except ConfigError as error:
-                raise error.within("masks") from None
-        except ConfigError as error:
-            prefix = "learner" if error.field.startswith("masks") else "learner.model"
-            raise error.within(prefix) from None
+        checks.not_negative(self, "duration", "seed", "restarts")
+        checks.between(self, 0, 65535, "metrics_port")
+        if self.redis_url and not self.redis_url.startswith(("redis://", "rediss://", "unix://")):
+            scheme = self.redis_url.partition("://")[0]
+            raise ConfigError("redis_url", f"{scheme}://…", "must start with redis://, rediss:// or unix://")
+        self.learner.masks.check_grid(self.learner.model.grid(self.world.image_size))
         frame_bytes = self.world.image_size[0] * self.world.image_size[1] * 3
         if self.stream.budget < 64 * frame_bytes * self.actors.count:
-            raise ConfigError("stream.budget", self.stream.budget, f"must hold 64 frames an actor: {64 * frame_bytes * self.actors.count} bytes")
+            raise checks.refuse(self, "stream.budget", f"must hold 64 frames an actor: {64 * frame_bytes * self.actors.count} bytes")
 
     @property
     def path(self) -> Path:

@@ -1,0 +1,148 @@
+"""The explorer: always on its way to the nearest place where it has not been yet."""
+
+import math
+import random
+from typing import override
+
+from actors.agents.grid_map import SPOT, UNITS_PER_DEPTH, GridMap, Point, Spot, spot_of
+from actors.agents.sighted import SightedAgent
+from actors.agents.steering import Steering, wrap
+from actors.agents.walker import Progress, WalkerAgent
+from common.messages import Action, Labels, Observation
+
+_STUCK_SECONDS = 0.3
+_PATIENCE = 1.5
+"""Seconds without coming closer to the target before the way counts as blocked."""
+_CLOSER = 8.0
+_DOOR_SECONDS = 0.8
+_OPEN_SECONDS = 1.6
+_OPENING = 8.0
+_FACING = math.radians(15.0)
+_USE_REACH = 56.0
+_LOOK_AHEAD = 8
+_WANDER_SECONDS = 3.0
+_JUMP = 256.0
+"""Map units in one step that only a teleporter makes."""
+
+
+class ExplorerAgent(SightedAgent):
+    """Explores by ground truth: seeks cells that it has seen but not entered in this visit.
+
+    It remembers per visit where it stood, what the depth grid showed to be free, and where it got
+    stuck. Where it does not get on, it presses use first (a door), then looks for another way. Without
+    labels it behaves as `WalkerAgent`.
+
+    Args:
+        seed: Seed of the random turns that it makes when it knows nothing better.
+        encoder: See `SightedAgent`.
+        collector: See `SightedAgent`.
+        boredom: See `SightedAgent`.
+    """
+
+    def __init__(
+        self, *, seed: int, encoder: str | None = None, collector: str | None = None, boredom: float = 0.9999
+    ) -> None:
+        super().__init__(encoder=encoder, collector=collector, boredom=boredom)
+        self._walker = WalkerAgent(seed=seed)
+        self._random = random.Random(seed)
+        self._steering = Steering()
+        self._begin(-1)
+
+    @property
+    def cells(self) -> int:
+        """How many cells of 64 × 64 map units were entered in this visit."""
+        return len(self._map.cells)
+
+    def _begin(self, visit: int) -> None:
+        self._visit = visit
+        self._map = GridMap()
+        self._way: list[Spot] = []
+        self._stuck = Progress()
+        self._target: Spot | None = None
+        self._closest = math.inf
+        self._closer_at = 0.0
+        self._pressed_at: float | None = None
+        self._ahead_then = 0.0
+        self._wander_until = -math.inf
+        self._last: Point | None = None
+
+    @override
+    def decide(self, observation: Observation, *, bored: bool) -> Action:
+        labels = observation.labels
+        if observation.visit != self._visit:
+            self._begin(observation.visit)
+        if labels is None:
+            return self._walker.decide(observation, bored=bored)
+        now, place = observation.visit_time, (labels.x, labels.y)
+        here = self._map.stand(*place)
+        height, width = observation.frame.shape[:2]
+        self._map.look(*place, labels.heading, labels.depth, min(0.75 * width / height, 1.0))
+        if self._last is not None and math.dist(place, self._last) > _JUMP:
+            self._way = []
+        self._last = place
+        if now < self._wander_until:
+            return self._walker.decide(observation, bored=bored)
+        if bored and self._way:
+            self._fail(labels, here)
+        if here in self._way:
+            self._way = self._way[self._way.index(here) + 1 :]
+        if not self._way or not self._map.is_new(self._way[-1]):
+            self._way = self._map.way_to_new(here, labels.heading)
+            self._target = None
+        if not self._way:
+            self._wander_until = now + _WANDER_SECONDS
+            return self._walker.decide(observation, bored=False)
+        return self._go(observation, labels, here)
+
+    def _go(self, observation: Observation, labels: Labels, here: Spot) -> Action:
+        now = observation.visit_time
+        target = self._choose_target(labels)
+        x, y = self._map.point(target)
+        distance = math.hypot(x - labels.x, y - labels.y)
+        angle = wrap(math.atan2(y - labels.y, x - labels.x) - labels.heading)
+        ahead = float(labels.depth[1, 1]) * UNITS_PER_DEPTH
+        if target != self._target:
+            self._target, self._closest, self._closer_at = target, math.inf, now
+        if distance < self._closest - _CLOSER:
+            self._closest, self._closer_at = distance, now
+        still = self._stuck.stuck_for(observation) >= _STUCK_SECONDS
+        if abs(angle) > math.pi / 4:
+            self._stuck.restart(observation)
+            if now - self._closer_at > 2 * _PATIENCE:
+                self._fail(labels, here)
+            return self._steering.steer(angle, speed=1.0)
+        wall = abs(angle) < _FACING and ahead < min(distance, _USE_REACH) - 8.0
+        if not (still or wall or now - self._closer_at > _PATIENCE):
+            if self._pressed_at is not None and now - self._pressed_at > _OPEN_SECONDS:
+                self._pressed_at = None
+            return self._steering.steer(angle, speed=1.0)
+        if self._pressed_at is None and ahead < _USE_REACH:
+            self._pressed_at, self._ahead_then = now, ahead
+            return self._steering.steer(angle, speed=1.0, use=True)
+        if self._pressed_at is not None:
+            opening = ahead > self._ahead_then + _OPENING
+            if now - self._pressed_at < (_OPEN_SECONDS if opening else _DOOR_SECONDS):
+                return self._steering.steer(angle, speed=1.0)
+        self._fail(labels, here)
+        self._stuck.restart(observation)
+        return self._steering.steer(angle, speed=0.3)
+
+    def _choose_target(self, labels: Labels) -> Spot:
+        """Picks the farthest of the next spots of the way that can be walked to straight."""
+        target = self._way[0]
+        for spot in self._way[1:_LOOK_AHEAD]:
+            if not self._map.open_between((labels.x, labels.y), self._map.point(spot)):
+                break
+            target = spot
+        return target
+
+    def _fail(self, labels: Labels, here: Spot) -> None:
+        """Notes what is in the way, and forgets the way."""
+        x, y = self._map.point(self._target or self._way[0])
+        direction = math.atan2(y - labels.y, x - labels.x)
+        there = spot_of(labels.x + SPOT * math.cos(direction), labels.y + SPOT * math.sin(direction))
+        self._map.fail(here, there)
+        if there != self._way[0]:
+            self._map.fail(here, self._way[0])
+        self._way = []
+        self._pressed_at = None

@@ -1,0 +1,223 @@
+"""An actor as a plain object: one thread that lives, helpers that write and fetch, counters that anybody may read.
+
+    loop thread     observe ─► agent.step (encode, decide, collect) ─► affect ─► wait for the next deadline
+    stream-writer   spool ─► Redis             waits for data; wakes on put()
+    weights         registry ─► spare module   waits a second; the loop swaps
+
+Nothing in the loop waits for Redis, the registry or the learner.
+"""
+
+import logging
+import threading
+from collections import deque
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from pamiq_core import time
+from pamiq_core.data import DataCollectorsDict
+from pamiq_core.interaction import FixedIntervalInteraction
+from pamiq_core.model import InferenceModelsDict
+
+from actors.agents import make_agent
+from actors.context import SituatedEnvironment, StepContext, StreamCollector
+from actors.inference import FollowingEncoder
+from actors.pacing import DeadlineAdjustor
+from actors.worlds import make_environment
+from common.config import RunConfig
+from common.exposure import ExposureRule
+from common.metrics import Metric, Metrics, Role
+from common.status import ActorStatus
+from common.stream import CaptureJournal, Heartbeat, StreamKeys, StreamWriter, connect, stream_length
+from common.weights import WeightSource
+
+ENCODER = "encoder"
+"""Name of the inference model."""
+BUFFER = "frames"
+"""Name of the buffer that is collected for."""
+
+_log = logging.getLogger(__name__)
+
+
+class ActorHost:
+    """Hosts one pamiq-core interaction until it is closed.
+
+    Args:
+        run: The run's configuration; `redis_url` is where the stream is.
+        index: Number of the actor, from 0.
+        stream: Id of the stream.
+        source: The weight registry.
+        folder: Where the actor keeps its journal, and the sensor its own log.
+    """
+
+    def __init__(self, run: RunConfig, *, index: int, stream: str, source: WeightSource, folder: Path) -> None:
+        config = run.actors
+        self.name = f"actor-{index}"
+        keys = StreamKeys(stream)
+        seed = run.seed * 1000 + index
+        self._context = StepContext()
+        self._journal = CaptureJournal(folder / f"{self.name}.journal")
+        self._writer = StreamWriter(
+            lambda: connect(run.redis_url),
+            keys=keys,
+            actor=self.name,
+            journal=self._journal,
+            length=stream_length(run.stream.budget, config.count, run.world.image_size),
+            spool=max(1, round(config.spool * config.fps)),
+        )
+        self._collector = StreamCollector(
+            buffer=BUFFER,
+            actor=self.name,
+            generation=self._journal.generation,
+            context=self._context,
+            rule=ExposureRule(stream=stream, block=run.stream.experience, withhold=run.stream.withhold),
+            writer=self._writer,
+        )
+        self._encoder = FollowingEncoder(
+            run.learner.model,
+            run.world.image_size,
+            context=self._context,
+            source=source,
+            every=config.pull_every,
+            seed=run.seed,
+        )
+        self._agent = make_agent(
+            config.agent,
+            seed=seed + 7919 * self._journal.generation,
+            encoder=ENCODER,
+            collector=BUFFER,
+            boredom=config.boredom,
+        )
+        self._agent.attach_inference_models(InferenceModelsDict({ENCODER: self._encoder}))
+        self._agent.attach_data_collectors(DataCollectorsDict({BUFFER: self._collector}))
+        environment = make_environment(
+            run.world,
+            fps=config.fps,
+            seed=seed + 7919 * self._journal.generation,
+            actor_index=index,
+            sensor_log=folder / f"{self.name}.sensor",
+        )
+        self._pace = DeadlineAdjustor(1.0 / config.fps)
+        self._interaction = FixedIntervalInteraction(
+            self._agent, SituatedEnvironment(environment, self._context), self._pace
+        )
+        self._captures: deque[int] = deque(maxlen=max(2, round(60 * config.fps)))
+        self._works: deque[float] = deque(maxlen=600)
+        self._metrics = Metrics(Role.ACTOR)
+        self._metrics.follow(self.status)
+        self.metrics_port = self._metrics.serve()
+        self._closing = threading.Event()
+        self._paused = threading.Event()
+        self.failure: BaseException | None = None
+        self._heartbeat = Heartbeat(
+            connect(run.redis_url),
+            keys=keys,
+            part=self.name,
+            every=run.stream.heartbeat,
+            progress=lambda: self._context.frames,
+        )
+        self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
+
+    def start(self) -> None:
+        """Begins to live."""
+        self._thread.start()
+
+    def pause(self) -> None:
+        """Stops acting after the step that is under way."""
+        self._paused.set()
+
+    def resume(self) -> None:
+        """Acts again."""
+        self._paused.clear()
+
+    def stop_capture(self, timeout: float = 10.0) -> None:
+        """Ends the loop and closes the world; what was captured may still be on its way to Redis.
+
+        Raises:
+            TimeoutError: The loop did not end.
+        """
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+            if self._thread.is_alive():
+                raise TimeoutError(f"{self.name}: the step under way did not end within {timeout:g} s")
+
+    def close(self) -> ActorStatus:
+        """Stops capture, writes what waits, ends all threads, and says how it ended."""
+        self.stop_capture()
+        self._heartbeat.close()
+        self._encoder.close()
+        self._writer.close()
+        self._metrics.close()
+        last = self.status()
+        self._journal.close()
+        return last
+
+    def acting_digest(self) -> tuple[int, str]:
+        """Names the weights version that acts, and hashes the parameters that do."""
+        return self._encoder.acting_digest()
+
+    def intervals(self) -> list[float]:
+        """Times between the captures of the last minute, seconds."""
+        return (np.diff(np.array(self._captures, np.float64)) / 1e9).tolist()
+
+    def status(self) -> ActorStatus:
+        """Says how the actor does.
+
+        Raises:
+            BaseException: What ended the loop.
+        """
+        if self.failure is not None:
+            raise self.failure
+        seen = self._context.observation
+        intervals = self.intervals()
+        recent = intervals[-round(10 / self._pace.interval) :]
+        return ActorStatus(
+            name=self.name,
+            world=seen.world if seen else "",
+            visit=self._collector.visit(seen.visit) if seen else "",
+            frames=self._context.frames,
+            fps=len(recent) / sum(recent) if recent else 0.0,
+            interval_p99=float(np.percentile(intervals, 99)) if intervals else 0.0,
+            late=self._pace.late,
+            counts=self._writer.counts(),
+            weights_version=self._context.weights_version,
+            step_seconds=median(self._works) if self._works else 0.0,
+            cells=int(getattr(self._agent, "cells", 0)),
+            reconnects=max(0, self._writer.connections - 1),
+        )
+
+    def _run(self) -> None:
+        try:
+            self._interaction.setup()
+            try:
+                while not self._closing.is_set():
+                    if self._paused.is_set():
+                        self._rest()
+                        continue
+                    began = time.perf_counter()
+                    waited = self._pace.waited
+                    self._interaction.step()
+                    self._note_step(time.perf_counter() - began - (self._pace.waited - waited))
+            finally:
+                self._interaction.teardown()
+        except BaseException as error:  # handed to whoever asks for the status, which ends or restarts the actor
+            _log.exception("%s: the loop failed", self.name)
+            self.failure = error
+
+    def _note_step(self, seconds: float) -> None:
+        seen = self._context.observation
+        assert seen is not None
+        if self._captures:
+            self._metrics.observe(Metric.ACTOR_INTERVAL_SECONDS, (seen.captured_ns - self._captures[-1]) / 1e9)
+        self._metrics.observe(Metric.ACTOR_STEP_SECONDS, seconds)
+        self._captures.append(seen.captured_ns)
+        self._works.append(seconds)
+
+    def _rest(self) -> None:
+        self._interaction.on_paused()
+        while self._paused.is_set() and not self._closing.wait(0.02):
+            pass
+        self._interaction.on_resumed()
+        self._pace.restart()
+        self._captures.clear()

@@ -1,0 +1,109 @@
+"""The encoder that acts: follows the weight registry on a thread of its own and swaps between two frames."""
+
+import logging
+import threading
+from typing import Any, override
+
+import torch
+from pamiq_core.model import InferenceModel
+from torch import Tensor
+
+from actors.context import StepContext
+from common.config import ModelConfig
+from common.ijepa.vit import VisionTransformer
+from common.messages import Frame, VersionInfo
+from common.weights import PayloadKind, WeightSource, digest, unpack
+
+_log = logging.getLogger(__name__)
+
+
+class FollowingEncoder(InferenceModel):
+    """Encodes frames with the newest published weights.
+
+    A new version is unpacked into a spare module off the frame loop; the next `infer` swaps the two, so that one frame
+    is always encoded by one version.
+
+    Args:
+        config: Shape of the network.
+        image_size: Height and width of a frame, pixels.
+        context: Notes which version acts.
+        source: The registry.
+        every: Seconds between looks for newer weights.
+        seed: Of the random weights that act until the first version arrives.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        image_size: tuple[int, int],
+        *,
+        context: StepContext,
+        source: WeightSource,
+        every: float,
+        seed: int,
+    ) -> None:
+        torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
+        self._acting = VisionTransformer(config, image_size).eval().requires_grad_(False)
+        self._spare = VisionTransformer(config, image_size).eval().requires_grad_(False)
+        self._ready: VersionInfo | None = None
+        self._swap = threading.Lock()
+        self._context = context
+        self._source = source
+        self._every = every
+        self._pulled = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="weights", daemon=True)
+        self._thread.start()
+
+    @property
+    def version(self) -> int:
+        """The version that acts; 0 before the first."""
+        return self._context.weights_version
+
+    def acting_digest(self) -> tuple[int, str]:
+        """Hashes the parameters that act, and names the version they claim to be."""
+        with self._swap:
+            return self.version, digest(self._acting.state_dict())
+
+    @override
+    def infer(self, frame: Frame, *args: Any, **kwds: Any) -> Tensor:
+        """Encodes one frame.
+
+        Args:
+            frame: uint8 [H, W, 3].
+            args: Unused.
+            kwds: Unused.
+
+        Returns:
+            Mean-pooled patch features, float32 [D].
+        """
+        with self._swap:
+            if self._ready is not None:
+                self._acting, self._spare = self._spare, self._acting
+                self._context.weights_version = self._ready.version
+                self._ready = None
+            with torch.inference_mode():
+                return self._acting.pooled(torch.from_numpy(frame).unsqueeze(0))[0]  # pyright: ignore[reportUnknownMemberType]
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._stop.set()
+        self._thread.join(5.0)
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self._every):
+            try:
+                found = self._source.pull_if_newer(self._pulled, PayloadKind.ENCODER)
+            except Exception as error:  # the registry may be restarting: the old weights go on acting
+                _log.warning("cannot pull weights (%s: %s); acting on version %d", type(error).__name__, error, self.version)
+                continue
+            if found is None:
+                continue
+            info, payload = found
+            tensors = unpack(payload)
+            with self._swap:
+                self._ready = None
+            self._spare.load_state_dict(tensors)
+            with self._swap:
+                self._ready = info
+            self._pulled = info.version

@@ -1,0 +1,46 @@
+"""The actor as a Ray actor: settles the process and passes every call on."""
+
+from pathlib import Path
+
+from actors.host import ActorHost
+from common.config import RunConfig
+from common.process import settle
+from common.status import ActorStatus
+from common.weights import WeightSource
+
+
+class ActorShell:
+    """Runs one `ActorHost` in a process of its own. Arguments as there."""
+
+    def __init__(self, run: RunConfig, *, index: int, stream: str, source: WeightSource, folder: Path) -> None:
+        settle(part=f"actor-{index}", threads=run.actors.threads)
+        self._host = ActorHost(run, index=index, stream=stream, source=source, folder=folder)
+        self._host.start()
+
+    def status(self) -> ActorStatus:
+        """Says how the actor does; raises what ended it."""
+        return self._host.status()
+
+    def metrics_port(self) -> int:
+        """TCP port of this process's Prometheus endpoint."""
+        return self._host.metrics_port
+
+    def intervals(self) -> list[float]:
+        """Times between the captures of the last minute, seconds."""
+        return self._host.intervals()
+
+    def acting_digest(self) -> tuple[int, str]:
+        """Names the weights version that acts, and hashes the parameters that do."""
+        return self._host.acting_digest()
+
+    def pause(self) -> None:
+        """Stops acting."""
+        self._host.pause()
+
+    def resume(self) -> None:
+        """Acts again."""
+        self._host.resume()
+
+    def stop(self) -> ActorStatus:
+        """Stops capture, writes what waits, and says how it ended."""
+        return self._host.close()

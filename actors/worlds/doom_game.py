@@ -1,0 +1,210 @@
+"""One game of ViZDoom in one map: start, act, look, close. Knows nothing of visits or of pamiq-core."""
+
+import contextlib
+import os
+import random
+import shlex
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import vizdoom
+from vizdoom import Button, DoomGame, GameVariable, Mode, ScreenFormat, ScreenResolution
+
+from actors.worlds import doom_child
+from actors.worlds.doom_labels import make_labels
+from actors.worlds.picture import Picture
+from actors.worlds.wads import parse_world, standing_places, wad_path
+from common.errors import RunError
+from common.messages import Action, Frame, Labels
+
+TICS_PER_SECOND = 35
+ACTION_SIZE = 4
+MAX_TURN = 20.0
+"""Degrees of a full turn action in one step."""
+_FORWARD, _SIDEWARD = 25.0, 24.0
+"""Doom's walking speed, in the engine's own unit; forwards it settles at 8.3 map units a tic."""
+_HIDDEN = ("hud", "minimal_hud", "weapon", "crosshair", "decals", "particles", "effects_sprites", "messages")
+_HIDDEN_TOO = ("corpses", "screen_flashes")
+_FOLDER_PREFIX = "engram-doom-"
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the game shows at one moment.
+
+    Attributes:
+        frame: uint8 [H, W, 3].
+        labels: Ground truth of it.
+    """
+
+    frame: Frame
+    labels: Labels
+
+
+def choose_screen(image_size: tuple[int, int]) -> tuple[ScreenResolution, tuple[int, int]]:
+    """Picks the smallest screen whose middle part of the image's shape has at least the image's pixels.
+
+    Args:
+        image_size: Height and width, pixels.
+
+    Returns:
+        The engine's name of the screen, and its height and width.
+    """
+    screens: list[tuple[int, ScreenResolution, tuple[int, int]]] = []
+    for name, resolution in ScreenResolution.__members__.items():
+        width, height = (int(side) for side in name.removeprefix("RES_").split("X"))
+        scale = min(height / image_size[0], width / image_size[1])
+        screens.append((width * height if scale >= 1 else sys.maxsize - width * height, resolution, (height, width)))
+    _, resolution, size = min(screens, key=lambda screen: screen[0])
+    return resolution, size
+
+
+class Doom:
+    """A running game: one map, no monsters, a player that cannot die.
+
+    A level that ends all the same (exit, crushing, an engine that died) is started again at another
+    place, and counted.
+
+    Args:
+        world: Name of the world.
+        image_size: Height and width of a frame, pixels.
+        seed: Decides the engine's randomness and the places to start at.
+
+    Attributes:
+        world: Name of the world.
+        restarts: How often the map had to be started again.
+
+    Raises:
+        ConfigError: There is no such world.
+        RunError: The engine did not start.
+    """
+
+    def __init__(self, world: str, *, image_size: tuple[int, int], seed: int) -> None:
+        self.world = world
+        self.restarts = 0
+        parse_world(world)
+        self._random = random.Random(f"{seed}/{world}")
+        self._resolution, screen = choose_screen(image_size)
+        self._picture = Picture(screen, image_size)
+        self._folder: Path | None = None
+        self._start_engine()
+
+    def act(self, action: Action, tics: int) -> None:
+        """Applies an action, float32 [4] as described in `DoomActuator`, for a number of tics (1/35 s)."""
+        forward, strafe, turn = np.clip(np.nan_to_num(action[:3].astype(np.float64)), -1.0, 1.0).tolist()
+        # The engine turns clockwise for positive values.
+        buttons = [forward * _FORWARD, strafe * _SIDEWARD, -turn * MAX_TURN / max(tics, 1), float(action[3] > 0.5)]
+        try:
+            # A key held over two steps would count as one press: let it go after the first tic.
+            if buttons[3] and tics > 0:
+                self._game.make_action(buttons, 1)
+                buttons[3], tics = 0.0, tics - 1
+            if tics > 0:
+                self._game.make_action(buttons, tics)
+            finished = self._game.is_episode_finished()
+        except (vizdoom.ViZDoomErrorException, vizdoom.ViZDoomUnexpectedExitException):
+            self._restart_engine()
+            return
+        if finished:
+            self.restarts += 1
+            self._start_map()
+
+    def look(self) -> View:
+        """Returns what is seen now."""
+        state = self._game.get_state()
+        if state is None or state.depth_buffer is None or state.game_variables is None:
+            self._restart_engine()
+            return self.look()
+        labels = make_labels(state.game_variables, state.depth_buffer, state.labels or (), self._picture.window)
+        return View(self._picture.frame(state.screen_buffer), labels)
+
+    def close(self) -> None:
+        """Ends the engine and removes its files; a second call does nothing."""
+        with contextlib.suppress(vizdoom.ViZDoomErrorException, vizdoom.ViZDoomUnexpectedExitException):
+            self._game.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def _restart_engine(self) -> None:
+        self.close()
+        self.restarts += 1
+        self._start_engine()
+
+    def _start_engine(self) -> None:
+        sweep_leftovers()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-"))
+        wad, name = parse_world(self.world)
+        game = self._game = DoomGame()
+        game.set_doom_game_path(str(wad_path(wad)))
+        game.set_doom_map(name)
+        game.set_doom_config_path(str(self._folder / "engine.ini"))
+        if sys.platform == "linux":
+            game.set_vizdoom_path(str(_write_launcher(self._folder)))
+        game.set_screen_resolution(self._resolution)
+        game.set_screen_format(ScreenFormat.RGB24)
+        game.set_depth_buffer_enabled(True)
+        game.set_labels_buffer_enabled(True)
+        for part in (*_HIDDEN, *_HIDDEN_TOO):
+            getattr(game, f"set_render_{part}")(False)
+        game.set_window_visible(False)
+        game.set_sound_enabled(False)
+        game.set_mode(Mode.PLAYER)
+        game.set_episode_timeout(0)
+        for button in (
+            Button.MOVE_FORWARD_BACKWARD_DELTA,
+            Button.MOVE_LEFT_RIGHT_DELTA,
+            Button.TURN_LEFT_RIGHT_DELTA,
+            Button.USE,
+        ):
+            game.add_available_button(button)
+        for variable in (GameVariable.POSITION_X, GameVariable.POSITION_Y, GameVariable.ANGLE):
+            game.add_available_game_variable(variable)
+        game.add_game_args("-nomonsters +sv_cheats 1")
+        game.set_seed(self._random.getrandbits(31))
+        try:
+            game.init()
+        except (vizdoom.ViZDoomErrorException, vizdoom.ViZDoomUnexpectedExitException) as error:
+            self.close()
+            raise RunError(f"ViZDoom did not start {self.world}: {error}") from error
+        (self._folder / "instance").write_text(game.get_instance_id())
+        self._enter()
+
+    def _start_map(self) -> None:
+        self._game.new_episode()
+        self._enter()
+
+    def _enter(self) -> None:
+        place = self._random.choice(standing_places(self.world))
+        self._game.send_game_command("god")
+        self._game.send_game_command(f"warp {place.x} {place.y}")
+        self._game.make_action([0.0, 0.0, self._random.uniform(-180.0, 180.0), 0.0], 1)
+        # Time to fall to the floor and for what the player stands on to be picked up.
+        self._game.make_action([0.0, 0.0, 0.0, 0.0], 8)
+
+
+def _write_launcher(folder: Path) -> Path:
+    launcher = folder / "start"
+    child, engine = Path(doom_child.__file__).resolve(), Path(vizdoom.__file__).parent / "vizdoom"
+    command = [sys.executable, "-I", "-S", str(child), str(os.getpid()), str(folder), str(engine)]
+    launcher.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    launcher.chmod(0o700)
+    return launcher
+
+
+def sweep_leftovers() -> None:
+    """Removes the folders and the shared memory of games whose owners were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_FOLDER_PREFIX).split("-")[0]
+        if not owner.isdigit() or Path(f"/proc/{owner}").exists() or not Path("/proc/self").exists():
+            continue
+        with contextlib.suppress(OSError):
+            instance = (folder / "instance").read_text()
+            for block in _SHARED_MEMORY.glob(f"ViZDoom*{instance}"):
+                block.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,84 @@
+"""Ready-made configurations, each a function: `demo`, pamiq-vrchat's sizes, and the paper's."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from common.config.model import LearnerConfig, ModelConfig, OptimConfig, ReplayConfig
+from common.config.run import RunConfig, WorldConfig
+from common.errors import ConfigError
+
+
+def demo() -> RunConfig:
+    """Ten minutes on a laptop's CPU: a small network on 96×96 frames of six Freedoom maps."""
+    return RunConfig()
+
+
+def _pamiq(name: str, dim: int, depth: int, heads: int) -> RunConfig:
+    """One of pamiq-vrchat's image encoder sizes: 144×144 frames, patches of 12, for days on a GPU.
+
+    The predictor is half as wide as the encoder, and as deep.
+    """
+    model = ModelConfig(
+        patch_size=12,
+        dim=dim,
+        depth=depth,
+        heads=heads,
+        predictor_dim=dim // 2,
+        predictor_depth=depth,
+        predictor_heads=heads,
+    )
+    return RunConfig(
+        preset=name,
+        duration=0.0,
+        world=WorldConfig(image_size=(144, 144)),
+        learner=LearnerConfig(model=model, replay=ReplayConfig(capacity=16384)),
+    )
+
+
+def _paper(name: str, *, patch: int, dim: int, depth: int, heads: int, predictor_depth: int) -> RunConfig:
+    """One of the I-JEPA paper's networks (arXiv:2301.08243, appendix A): 224×224 frames, predictor 384 wide."""
+    model = ModelConfig(
+        patch_size=patch,
+        dim=dim,
+        depth=depth,
+        heads=heads,
+        predictor_dim=384,
+        predictor_depth=predictor_depth,
+        predictor_heads=12,
+    )
+    return RunConfig(
+        preset=name,
+        duration=0.0,
+        world=WorldConfig(image_size=(224, 224)),
+        learner=LearnerConfig(
+            model=model,
+            optim=OptimConfig(batch_size=128),
+            replay=ReplayConfig(capacity=16384),
+        ),
+    )
+
+
+PRESETS: dict[str, Callable[[], RunConfig]] = {
+    "demo": demo,
+    "tiny": lambda: _pamiq("tiny", 256, 2, 2),
+    "small": lambda: _pamiq("small", 320, 4, 2),
+    "medium": lambda: _pamiq("medium", 432, 6, 3),
+    "large": lambda: _pamiq("large", 768, 6, 4),
+    "huge": lambda: _pamiq("huge", 1024, 8, 8),
+    "vit_s16": lambda: _paper("vit_s16", patch=16, dim=384, depth=12, heads=6, predictor_depth=6),
+    "vit_b16": lambda: _paper("vit_b16", patch=16, dim=768, depth=12, heads=12, predictor_depth=6),
+    "vit_l16": lambda: _paper("vit_l16", patch=16, dim=1024, depth=24, heads=16, predictor_depth=12),
+    "vit_h14": lambda: _paper("vit_h14", patch=14, dim=1280, depth=32, heads=16, predictor_depth=12),
+}
+"""Every preset, by the name that `--preset` takes."""
+
+
+def preset(name: str) -> RunConfig:
+    """Builds the preset with this name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if name not in PRESETS:
+        raise ConfigError("preset", name, f"must be one of {', '.join(PRESETS)}")
+    return replace(PRESETS[name](), preset=name)

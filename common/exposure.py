@@ -1,0 +1,69 @@
+"""Which part of a visit learners may train on: a hash that every process computes alike, without talking.
+
+A visit is cut into blocks, the experiences. Of each five consecutive blocks one is withheld from all learners, at a
+position given by a hash salted with the stream's id. At a border between an exposed and a withheld block lies a guard
+band of one second, half on each side, which is neither trained on nor evaluated: consecutive frames are nearly equal,
+and a withheld block must not be known through its neighbours.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from hashlib import blake2b
+
+GUARD_SECONDS = 1.0
+"""Width of a guard band, centred on the border."""
+
+GROUP = 5
+"""Blocks of which one is withheld."""
+
+
+class Exposure(StrEnum):
+    """What may be done with a frame."""
+
+    EXPOSED = "exposed"
+    WITHHELD = "withheld"
+    GUARD = "guard"
+
+
+@lru_cache(maxsize=4096)
+def _withheld_position(stream: str, visit: str, group: int) -> int:
+    digest = blake2b(f"{stream}\0{visit}\0{group}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") % GROUP
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExposureRule:
+    """The rule of one stream.
+
+    Attributes:
+        stream: Id of the stream, the salt of the hash.
+        block: Length of an experience, seconds of visit time.
+        withhold: False exposes everything (plain pamiq-core buffers).
+    """
+
+    stream: str
+    block: float
+    withhold: bool = True
+
+    def experience(self, visit: str, visit_time: float) -> str:
+        """Names the experience at `visit_time` seconds into a visit."""
+        return f"{visit}/{int(visit_time // self.block):04d}"
+
+    def withheld(self, visit: str, block: int) -> bool:
+        """Says whether the block with this number is withheld."""
+        return self.withhold and block % GROUP == _withheld_position(self.stream, visit, block // GROUP)
+
+    def classify(self, visit: str, visit_time: float) -> Exposure:
+        """Says what may be done with the frame at `visit_time` seconds into a visit."""
+        block = int(visit_time // self.block)
+        withheld = self.withheld(visit, block)
+        offset = visit_time - block * self.block
+        neighbours = []
+        if offset < GUARD_SECONDS / 2 and block > 0:
+            neighbours.append(block - 1)
+        if self.block - offset <= GUARD_SECONDS / 2:
+            neighbours.append(block + 1)
+        if any(self.withheld(visit, neighbour) != withheld for neighbour in neighbours):
+            return Exposure.GUARD
+        return Exposure.WITHHELD if withheld else Exposure.EXPOSED

@@ -1,0 +1,185 @@
+"""Vision transformer that turns frames into one feature vector a patch.
+
+Pre-norm, no class token, fixed two-dimensional sine-cosine positions, as in I-JEPA (Assran et al. 2023,
+arXiv:2301.08243). Patches that are not kept are dropped before the first multiplication, so a context of a
+quarter of the patches costs a quarter.
+
+Shape suffixes: B pictures, H and W pixels, C colours, R and S rows and columns of the grid, N = R·S patches,
+K kept patches, P numbers of a patch (patch_size² · C), L tokens of any kind, D width.
+"""
+
+import math
+from typing import override
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from common.config.model import ModelConfig
+
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+"""Colour statistics of ImageNet: a live stream's own are not known beforehand."""
+
+
+def positions(dim: int, grid: tuple[int, int]) -> Tensor:
+    """Fixed two-dimensional sine-cosine positions.
+
+    Args:
+        dim: Width, a multiple of 4: sines and cosines of the row fill one half, those of the column the other.
+        grid: Rows and columns.
+
+    Returns:
+        positions_ND, float32.
+    """
+    frequencies_F = 10000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
+    halves: list[Tensor] = []
+    for axis in torch.meshgrid(*(torch.arange(length, dtype=torch.float64) for length in grid), indexing="ij"):
+        angles_NF = axis.reshape(-1, 1) * frequencies_F
+        halves += [angles_NF.sin(), angles_NF.cos()]
+    return torch.cat(halves, dim=1).float()
+
+
+def initialise(module: nn.Module) -> None:
+    """Draws matrices from a normal of deviation 0.02 cut at ±2 and zeroes biases; for `Module.apply`."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+
+
+def gather(tokens_BND: Tensor, keep_BK: Tensor) -> Tensor:
+    """Takes the tokens `keep_BK` of each picture (tokens_BKD)."""
+    return tokens_BND.gather(1, keep_BK[:, :, None].expand(-1, -1, tokens_BND.shape[2]))
+
+
+class Attention(nn.Module):
+    """Self-attention over all tokens of a picture."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    @override
+    def forward(self, tokens_BLD: Tensor) -> Tensor:
+        """Mixes tokens_BLD."""
+        batch, length, dim = tokens_BLD.shape
+        qkv = self.qkv(tokens_BLD).view(batch, length, 3, self.heads, dim // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        return self.proj(mixed.transpose(1, 2).reshape(batch, length, dim))
+
+
+class Mlp(nn.Module):
+    """Two layers with GELU, on every token by itself."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    @override
+    def forward(self, tokens_BLD: Tensor) -> Tensor:
+        """Transforms tokens_BLD."""
+        return self.fc2(functional.gelu(self.fc1(tokens_BLD)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block.
+
+    Args:
+        dim: Width.
+        heads: Attention heads.
+        hidden: Width of the MLP's hidden layer.
+        index: Place among the blocks, from 1: what a block adds to the residual stream starts out
+            divided by √(2 · index).
+    """
+
+    def __init__(self, dim: int, heads: int, hidden: int, index: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = Mlp(dim, hidden)
+        self.apply(initialise)
+        with torch.no_grad():
+            self.attn.proj.weight /= math.sqrt(2 * index)
+            self.mlp.fc2.weight /= math.sqrt(2 * index)
+
+    @override
+    def forward(self, tokens_BLD: Tensor) -> Tensor:
+        """Transforms tokens_BLD."""
+        tokens_BLD = tokens_BLD + self.attn(self.norm1(tokens_BLD))
+        return tokens_BLD + self.mlp(self.norm2(tokens_BLD))
+
+
+def blocks(dim: int, heads: int, mlp_ratio: float, depth: int) -> nn.ModuleList:
+    """Makes `depth` blocks, to be named `blocks` in their owner."""
+    return nn.ModuleList(Block(dim, heads, int(dim * mlp_ratio), index) for index in range(1, depth + 1))
+
+
+class VisionTransformer(nn.Module):
+    """Encoder of frames.
+
+    Positions and colour statistics are constants of the code and no part of the state: a checkpoint holds
+    what was learned and nothing else, the hash of the parameters is the hash of the state, and the weights
+    also fit pictures of another size.
+
+    Args:
+        config: Sizes.
+        image_size: Height and width of a frame, pixels.
+
+    Raises:
+        ConfigError: The patch does not divide the picture.
+    """
+
+    positions_ND: Tensor
+    gain_P: Tensor
+    offset_P: Tensor
+
+    def __init__(self, config: ModelConfig, image_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.grid = config.grid(image_size)
+        self.image_size = image_size
+        self.patch_size = config.patch_size
+        pixels = config.patch_size**2
+        mean, std = torch.tensor(_MEAN), torch.tensor(_STD)
+        self.register_buffer("positions_ND", positions(config.dim, self.grid), persistent=False)
+        self.register_buffer("gain_P", (1 / (255 * std)).repeat(pixels), persistent=False)
+        self.register_buffer("offset_P", (-mean / std).repeat(pixels), persistent=False)
+        self.patch_embed = nn.Linear(3 * pixels, config.dim)
+        self.blocks = blocks(config.dim, config.heads, config.mlp_ratio, config.depth)
+        self.norm = nn.LayerNorm(config.dim, eps=1e-6)
+        initialise(self.patch_embed)
+
+    @override
+    def forward(self, frames_BHWC: Tensor, keep_BK: Tensor | None = None) -> Tensor:
+        """Encodes frames.
+
+        Args:
+            frames_BHWC: uint8 RGB, on the module's device.
+            keep_BK: int64, the patches to look at (row-major); all if none are given.
+
+        Returns:
+            tokens_BND, or tokens_BKD in the order of `keep_BK`.
+        """
+        patches_BNP = self.patchify(frames_BHWC)
+        places = self.positions_ND
+        if keep_BK is not None:
+            patches_BNP = gather(patches_BNP, keep_BK)
+            places = places[keep_BK]
+        tokens_BLD = self.patch_embed(torch.addcmul(self.offset_P, patches_BNP, self.gain_P)) + places
+        for block in self.blocks:
+            tokens_BLD = block(tokens_BLD)
+        return self.norm(tokens_BLD)
+
+    def pooled(self, frames_BHWC: Tensor) -> Tensor:
+        """Mean feature of each frame over its patches (pooled_BD), after the final norm."""
+        return self(frames_BHWC).mean(1)
+
+    def patchify(self, frames_BHWC: Tensor) -> Tensor:
+        """Cuts frames into patches_BNP, dtype kept; a patch's numbers run by row, column, colour."""
+        batch, side, (rows, columns) = frames_BHWC.shape[0], self.patch_size, self.grid
+        cut = frames_BHWC.view(batch, rows, side, columns, side, 3)
+        return cut.permute(0, 1, 3, 2, 4, 5).reshape(batch, rows * columns, side * side * 3)

@@ -1,0 +1,402 @@
+"""Every metric declared once, and the one Prometheus registry of a process.
+
+    status ──► samples() ─┬─► Metrics.follow ──► registry ──► http://127.0.0.1:port/metrics ──► Prometheus
+                          └─► rows() ──────────► metrics.jsonl
+    Metrics.observe ────────► histograms ─────────┘
+
+Counters and gauges have their truth in a status record (`common.status`) and are read off it at each scrape, so no
+number is counted in two places; only histograms are fed by hand. Samples carry no `run` or `part` label: those are
+target labels, given by the driver's `/sd`. Were they on both sides, Prometheus would rename ours to `exported_part`.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum, unique
+from threading import Thread
+from typing import override
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest, start_http_server
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus
+
+type Status = ActorStatus | LearnerStatus | EvaluatorStatus | RunStatus
+"""What one process says of itself; the driver's is `RunStatus`."""
+
+DROP_CAUSES = ("spool_full", "died", "rejected")
+WAIT_REASONS = ("fill", "ratio", "paused")
+PHASES = ("starting", "running", "paused", "stopping")
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+class Role(StrEnum):
+    """Which kind of process a metric belongs to; the second word of its name."""
+
+    ACTOR = "actor"
+    LEARNER = "learner"
+    EVALUATOR = "evaluator"
+    DRIVER = "driver"
+
+
+class Kind(StrEnum):
+    """How Prometheus treats a metric."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The declaration of one metric.
+
+    Attributes:
+        kind: Counter, gauge or histogram.
+        name: Full name `engram_<part>_<what>_<unit>[_total]`, as Prometheus shows it.
+        help: One sentence.
+        labels: Label names, in the order in which samples give their values.
+        buckets: Upper bounds of a histogram's buckets, in its unit, rising.
+    """
+
+    kind: Kind
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def role(self) -> Role:
+        """The kind of process that exports it."""
+        return Role(self.name.split("_")[1])
+
+
+def _counter(name: str, help: str, *labels: str) -> Spec:
+    return Spec(Kind.COUNTER, f"engram_{name}", help, labels)
+
+
+def _gauge(name: str, help: str, *labels: str) -> Spec:
+    return Spec(Kind.GAUGE, f"engram_{name}", help, labels)
+
+
+def _histogram(name: str, help: str, *buckets: float) -> Spec:
+    return Spec(Kind.HISTOGRAM, f"engram_{name}", help, (), buckets)
+
+
+@unique
+class Metric(Enum):
+    """The catalogue. Dashboards and alerts are tested against it."""
+
+    ACTOR_CAPTURED = _counter("actor_captured_frames_total", "Frames captured over the actor's whole life.")
+    ACTOR_WRITTEN = _counter("actor_written_frames_total", "Frames that the Redis server acknowledged.")
+    ACTOR_DROPPED = _counter("actor_dropped_frames_total", "Frames given up, by cause.", "cause")
+    ACTOR_SPOOLED = _gauge("actor_spooled_frames", "Frames waiting in memory for the Redis server.")
+    ACTOR_SESSION = _counter("actor_session_frames_total", "Frames captured by this process.")
+    ACTOR_LATE = _counter("actor_late_steps_total", "Steps begun over a fifth of an interval after their deadline.")
+    ACTOR_FPS = _gauge("actor_speed_frames_per_second", "Frames a second over the last ten seconds.")
+    ACTOR_STEP_SECONDS = _histogram(
+        "actor_step_seconds", "Time of one observe-step-affect, without the wait.",
+        0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.5, 1.0,
+    )  # fmt: skip
+    ACTOR_STEP_MEDIAN = _gauge("actor_step_median_seconds", "Median time of one observe-step-affect.")
+    ACTOR_INTERVAL_SECONDS = _histogram(
+        "actor_interval_seconds", "Time between two captures.",
+        0.01, 0.02, 0.033, 0.05, 0.075, 0.095, 0.1, 0.105, 0.12, 0.15, 0.2, 0.5, 1.0, 5.0,
+    )  # fmt: skip
+    ACTOR_INTERVAL_P99 = _gauge("actor_interval_p99_seconds", "99th percentile of the interval, last minute.")
+    ACTOR_VERSION = _gauge("actor_weights_version", "Weights version that acts now; 0 before the first.")
+    ACTOR_WORLD = _gauge("actor_world_info", "1 for the world that the actor is in.", "world")
+    ACTOR_CELLS = _gauge("actor_explored_cells", "Map cells seen in this visit.")
+    ACTOR_RECONNECTS = _counter("actor_reconnects_total", "Times the connection to Redis was made anew.")
+
+    LEARNER_UNREAD = _gauge("learner_unread_entries", "Entries of the stream not read yet.", "actor")
+    LEARNER_READ = _counter(
+        "learner_read_entries_total",
+        "Entries accounted for, by fate: missed, quarantined, gated, guard, withheld, admitted.",
+        "actor", "fate",
+    )  # fmt: skip
+    LEARNER_DUPLICATES = _counter("learner_duplicate_entries_total", "Entries seen twice and dropped.", "actor")
+    LEARNER_STEP = _gauge("learner_step", "Optimiser steps of the weights; goes back with a rollback or a restart.")
+    LEARNER_IMAGES = _counter("learner_images_total", "Frames used in gradient steps.")
+    LEARNER_SPEED = _gauge("learner_speed_images_per_second", "Frames used a second, over the last ten seconds.")
+    LEARNER_LOSS = _gauge("learner_loss", "Mean I-JEPA loss of the last steps; alone no evidence of learning.")
+    LEARNER_LR = _gauge("learner_learning_rate", "Learning rate of the last step.")
+    LEARNER_RING = _gauge("learner_ring_frames", "Frames in the replay ring.")
+    LEARNER_CAPACITY = _gauge("learner_ring_capacity_frames", "Frames that fit into the replay ring.")
+    LEARNER_REPLAY = _gauge("learner_replay_ratio", "Frames sampled for training ÷ frames admitted.")
+    LEARNER_WAITING = _gauge("learner_waiting", "1 for the reason why the learner does not train now.", "reason")
+    LEARNER_VERSION = _gauge("learner_weights_version", "Newest weights version.")
+    LEARNER_STALENESS_VERSIONS = _histogram(
+        "learner_staleness_versions", "Newest minus acting weights version of an admitted frame.",
+        0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 50.0, 100.0,
+    )  # fmt: skip
+    LEARNER_STALENESS_SECONDS = _histogram(
+        "learner_staleness_seconds", "Age of the weights that acted on an admitted frame.",
+        0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 60.0, 300.0, 1800.0,
+    )  # fmt: skip
+    LEARNER_STALENESS_MEDIAN_VERSIONS = _gauge("learner_staleness_median_versions", "Median staleness, lately.")
+    LEARNER_STALENESS_MEDIAN_SECONDS = _gauge("learner_staleness_median_seconds", "Median staleness, lately.")
+    LEARNER_EXPERIENCES = _gauge("learner_ledger_experiences", "Experiences in the ledger.")
+    LEARNER_RESETS = _counter("learner_stream_resets_total", "Times the Redis server was found restarted empty.")
+    LEARNER_HEALTH = _gauge("learner_health", "Health measured on the last batches, by measure.", "measure")
+
+    EVALUATOR_EVALUATIONS = _counter("evaluator_evaluations_total", "Evaluations finished by this process.")
+    EVALUATOR_SKIPPED = _counter("evaluator_skipped_versions_total", "Versions that came and went unmeasured.")
+    EVALUATOR_SECONDS = _gauge("evaluator_evaluation_seconds", "Length of the last evaluation.")
+    EVALUATOR_SHARE = _gauge("evaluator_core_share_ratio", "CPU seconds ÷ wall seconds since the start.")
+    EVALUATOR_VERSION = _gauge("evaluator_weights_version", "Version of the last finished evaluation.")
+    EVALUATOR_STEP = _gauge("evaluator_step", "Optimiser steps of that version.")
+    EVALUATOR_PROBE = _gauge("evaluator_probe_score", "Score of a probe (accuracy or R²).", "probe", "encoder")
+    EVALUATOR_LOSS = _gauge("evaluator_experience_loss", "Mean fixed-mask loss by kind of experience.", "kind")
+    EVALUATOR_HEALTH = _gauge("evaluator_health", "Health of the representation, by measure.", "measure")
+    EVALUATOR_EXPERIENCES = _gauge("evaluator_followed_experiences", "Experiences that are followed.")
+
+    DRIVER_ELAPSED = _gauge("driver_elapsed_seconds", "Time since the start of the run.")
+    DRIVER_DURATION = _gauge("driver_duration_seconds", "Length that the run will have; 0 for no end.")
+    DRIVER_PHASE = _gauge("driver_phase", "1 for the phase that the run is in.", "phase")
+    DRIVER_RESTARTS = _counter("driver_restarts_total", "Restarts of a part.", "process")
+    DRIVER_STORE_UP = _gauge("driver_store_up", "1 if the Redis server answered.")
+    DRIVER_STORE_MEMORY = _gauge("driver_store_memory_bytes", "Memory used by the Redis server.")
+    DRIVER_STORE_BUDGET = _gauge("driver_store_budget_bytes", "Bytes that all streams may hold together.")
+    DRIVER_STORE_ENTRIES = _gauge("driver_store_entries", "Entries in an actor's stream.", "actor")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One number of one metric at one moment.
+
+    Attributes:
+        metric: Which metric.
+        value: The number, in the metric's unit; NaN where there is none yet.
+        labels: Label values, in the order of the metric's label names.
+    """
+
+    metric: Metric
+    value: float
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert len(self.labels) == len(self.metric.value.labels), f"{self.metric.value.name} wants other labels"
+
+    @property
+    def key(self) -> str:
+        """Name and labels as Prometheus writes them: `engram_learner_health{measure="grad_norm"}`."""
+        if not self.labels:
+            return self.metric.value.name
+        pairs = zip(self.metric.value.labels, self.labels, strict=True)
+        text = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in pairs)
+        return f"{self.metric.value.name}{{{text}}}"
+
+
+def samples(status: Status) -> Iterator[Sample]:
+    """Lists every counter and gauge that a status holds.
+
+    A `RunStatus` gives the driver's own numbers only: the parts inside it have their own endpoints and rows.
+    """
+    match status:
+        case ActorStatus():
+            return _actor(status)
+        case LearnerStatus():
+            return _learner(status)
+        case EvaluatorStatus():
+            return _evaluator(status)
+        case RunStatus():
+            return _driver(status)
+
+
+def _one_of(metric: Metric, names: tuple[str, ...], now: str) -> Iterator[Sample]:
+    for name in names:
+        yield Sample(metric, float(name == now), (name,))
+
+
+def _by_name(metric: Metric, values: Mapping[str, float]) -> Iterator[Sample]:
+    for name, value in values.items():
+        yield Sample(metric, value, (name,))
+
+
+def _actor(status: ActorStatus) -> Iterator[Sample]:
+    counts = status.counts
+    yield Sample(Metric.ACTOR_CAPTURED, counts.captured)
+    yield Sample(Metric.ACTOR_WRITTEN, counts.written)
+    yield from _by_name(Metric.ACTOR_DROPPED, dict.fromkeys(DROP_CAUSES, 0) | dict(counts.dropped))
+    yield Sample(Metric.ACTOR_SPOOLED, counts.spooled)
+    yield Sample(Metric.ACTOR_SESSION, status.frames)
+    yield Sample(Metric.ACTOR_LATE, status.late)
+    yield Sample(Metric.ACTOR_FPS, status.fps)
+    yield Sample(Metric.ACTOR_STEP_MEDIAN, status.step_seconds)
+    yield Sample(Metric.ACTOR_INTERVAL_P99, status.interval_p99)
+    yield Sample(Metric.ACTOR_VERSION, status.weights_version)
+    if status.world:
+        yield Sample(Metric.ACTOR_WORLD, 1, (status.world,))
+    yield Sample(Metric.ACTOR_CELLS, status.cells)
+    yield Sample(Metric.ACTOR_RECONNECTS, status.reconnects)
+
+
+def _learner(status: LearnerStatus) -> Iterator[Sample]:
+    for actor, counts in status.counts.items():
+        yield Sample(Metric.LEARNER_UNREAD, counts.unread, (actor,))
+        for fate in ("missed", "quarantined", "gated", "guard", "withheld", "admitted"):
+            yield Sample(Metric.LEARNER_READ, getattr(counts, fate), (actor, fate))
+        yield Sample(Metric.LEARNER_DUPLICATES, counts.duplicates, (actor,))
+    yield Sample(Metric.LEARNER_STEP, status.step)
+    yield Sample(Metric.LEARNER_IMAGES, status.images)
+    yield Sample(Metric.LEARNER_SPEED, status.images_per_second)
+    yield Sample(Metric.LEARNER_LOSS, status.loss)
+    yield Sample(Metric.LEARNER_LR, status.lr)
+    yield Sample(Metric.LEARNER_RING, status.ring)
+    yield Sample(Metric.LEARNER_CAPACITY, status.capacity)
+    yield Sample(Metric.LEARNER_REPLAY, status.replay_ratio)
+    yield from _one_of(Metric.LEARNER_WAITING, WAIT_REASONS, status.waiting)
+    yield Sample(Metric.LEARNER_VERSION, status.version)
+    yield Sample(Metric.LEARNER_STALENESS_MEDIAN_VERSIONS, status.staleness_versions)
+    yield Sample(Metric.LEARNER_STALENESS_MEDIAN_SECONDS, status.staleness_seconds)
+    yield Sample(Metric.LEARNER_EXPERIENCES, status.experiences)
+    yield Sample(Metric.LEARNER_RESETS, status.stream_resets)
+    yield from _by_name(Metric.LEARNER_HEALTH, status.health)
+
+
+def _evaluator(status: EvaluatorStatus) -> Iterator[Sample]:
+    yield Sample(Metric.EVALUATOR_EVALUATIONS, status.evaluations)
+    yield Sample(Metric.EVALUATOR_SKIPPED, status.skipped)
+    yield Sample(Metric.EVALUATOR_SECONDS, status.seconds)
+    yield Sample(Metric.EVALUATOR_SHARE, status.core_share)
+    yield Sample(Metric.EVALUATOR_VERSION, status.version)
+    yield Sample(Metric.EVALUATOR_STEP, status.step)
+    for probe, scores in status.probes.items():
+        for encoder, score in scores.items():
+            yield Sample(Metric.EVALUATOR_PROBE, score, (probe, encoder))
+    yield from _by_name(Metric.EVALUATOR_LOSS, status.losses)
+    yield from _by_name(Metric.EVALUATOR_HEALTH, status.health)
+    yield Sample(Metric.EVALUATOR_EXPERIENCES, status.experiences)
+
+
+def _driver(status: RunStatus) -> Iterator[Sample]:
+    yield Sample(Metric.DRIVER_ELAPSED, status.elapsed)
+    yield Sample(Metric.DRIVER_DURATION, status.duration)
+    yield from _one_of(Metric.DRIVER_PHASE, PHASES, status.phase)
+    yield from _by_name(Metric.DRIVER_RESTARTS, status.restarts)
+    yield Sample(Metric.DRIVER_STORE_UP, status.store.up)
+    yield Sample(Metric.DRIVER_STORE_MEMORY, status.store.memory)
+    yield Sample(Metric.DRIVER_STORE_BUDGET, status.store.budget)
+    yield from _by_name(Metric.DRIVER_STORE_ENTRIES, status.store.entries)
+
+
+def rows(status: RunStatus, *, t: float) -> Iterator[dict[str, float | str | None]]:
+    """Flattens a run into rows of `metrics.jsonl`, one a part.
+
+    Args:
+        status: The whole run.
+        t: Wall clock of the row, seconds since the epoch.
+
+    Yields:
+        `{"t": …, "part": "actor-0", "engram_actor_captured_frames_total": 100.0, …}`; what is not finite is None.
+    """
+    parts: list[tuple[str, Status]] = [("driver", status), *((actor.name, actor) for actor in status.actors)]
+    parts.append(("learner", status.learner))
+    if status.evaluator is not None:
+        parts.append(("evaluator", status.evaluator))
+    for name, part in parts:
+        row: dict[str, float | str | None] = {"t": t, "part": name}
+        for sample in samples(part):
+            row[sample.key] = float(sample.value) if math.isfinite(sample.value) else None
+        yield row
+
+
+class _Follower(Collector):
+    """Reads a status at each scrape."""
+
+    def __init__(self, role: Role, source: Callable[[], Status]) -> None:
+        self._metrics = [m for m in Metric if m.value.role is role and m.value.kind is not Kind.HISTOGRAM]
+        self._source = source
+
+    def describe(self) -> Iterable[Family]:
+        """Names without samples, so that registering asks for no status yet."""
+        return [_family(metric) for metric in self._metrics]
+
+    @override
+    def collect(self) -> Iterable[Family]:
+        by_metric: defaultdict[Metric, list[Sample]] = defaultdict(list)
+        for sample in samples(self._source()):
+            by_metric[sample.metric].append(sample)
+        for metric in self._metrics:
+            family = _family(metric)
+            for sample in by_metric[metric]:
+                family.add_metric(sample.labels, sample.value)
+            yield family
+
+
+def _family(metric: Metric) -> CounterMetricFamily | GaugeMetricFamily:
+    spec = metric.value
+    family = CounterMetricFamily if spec.kind is Kind.COUNTER else GaugeMetricFamily
+    return family(spec.name, spec.help, labels=spec.labels)
+
+
+class Metrics:
+    """The registry and the HTTP endpoint of one process.
+
+    Args:
+        role: What the process is; decides which histograms it has and which status it may follow.
+    """
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._histograms = {
+            metric: Histogram(spec.name, spec.help, buckets=spec.buckets, registry=self.registry)
+            for metric in Metric
+            if (spec := metric.value).role is role and spec.kind is Kind.HISTOGRAM
+        }
+        self._server: tuple[WSGIServer, Thread] | None = None
+
+    def follow(self, source: Callable[[], Status]) -> None:
+        """Exports the counters and gauges of what `source` returns, asked anew at each scrape.
+
+        Args:
+            source: Returns the newest status of this process; called from the endpoint's thread, so it must be quick
+                and hand out a finished record.
+        """
+        self.registry.register(_Follower(self.role, source))
+
+    def observe(self, metric: Metric, value: float) -> None:
+        """Puts one value into a histogram of this process.
+
+        Args:
+            metric: A histogram of this role.
+            value: In the metric's unit.
+
+        Raises:
+            KeyError: The metric is no histogram of this role.
+        """
+        self._histograms[metric].observe(value)
+
+    def exposition(self) -> bytes:
+        """Everything in Prometheus' text format, as the endpoint would show it now."""
+        return generate_latest(self.registry)
+
+    def serve(self, host: str = "127.0.0.1", port: int = 0) -> int:
+        """Starts the endpoint in a thread.
+
+        Args:
+            host: Address to listen on.
+            port: TCP port; 0 takes a free one.
+
+        Returns:
+            The port taken.
+        """
+        assert self._server is None, "serves already"
+        self._server = start_http_server(port, host, self.registry)
+        return self._server[0].server_port
+
+    def close(self) -> None:
+        """Stops the endpoint and frees its port."""
+        if self._server is not None:
+            server, thread = self._server
+            server.shutdown()
+            server.server_close()
+            thread.join()
+            self._server = None

@@ -1,0 +1,22 @@
+"""The replay stream in Redis: one stream an actor, writers that never block, readers that count every gap."""
+
+from common.stream.connection import check_server, connect, redact, stream_length
+from common.stream.heartbeat import Heartbeat, last_beats
+from common.stream.journal import CaptureJournal, DropCause
+from common.stream.keys import StreamKeys
+from common.stream.reader import StreamReader
+from common.stream.writer import StreamWriter
+
+__all__ = [
+    "CaptureJournal",
+    "DropCause",
+    "Heartbeat",
+    "StreamKeys",
+    "StreamReader",
+    "StreamWriter",
+    "check_server",
+    "connect",
+    "last_beats",
+    "redact",
+    "stream_length",
+]

@@ -1,0 +1,96 @@
+"""Connections to the Redis server, and the check that it can carry a replay stream."""
+
+import re
+from typing import Any, cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from common.errors import ConfigError
+from common.stream.keys import StreamKeys
+
+MIN_VERSION = (6, 2)
+"""First Redis whose XADD and XINFO do what is needed."""
+
+_PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
+
+
+def redact(url: str) -> str:
+    """Hides the password of a URL, for messages and files."""
+    return _PASSWORD.sub(r"\1***@", url)
+
+
+def connect(url: str, *, timeout: float = 2.0) -> redis.Redis:
+    """Opens a client that fails fast: retries are the caller's, who knows what may be sent twice.
+
+    Args:
+        url: `redis://…`, `rediss://…` or `unix://…`.
+        timeout: Longest wait for a connection or a reply, seconds.
+    """
+    return redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+        url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
+    )
+
+
+def entry_bytes(image_size: tuple[int, int]) -> int:
+    """Estimates what one frame of (height, width) costs the server, bytes."""
+    return image_size[0] * image_size[1] * 3 + 700
+
+
+def stream_length(budget: int, actors: int, image_size: tuple[int, int]) -> int:
+    """Entries each of `actors` streams may hold so that all together stay within `budget` bytes."""
+    return max(1, budget // (actors * entry_bytes(image_size)))
+
+
+def _configured(client: redis.Redis, name: str) -> str | None:
+    """Reads a server setting; None where the server does not tell (managed services forbid CONFIG)."""
+    try:
+        reply = cast(dict[str, str], client.config_get(name))  # pyright: ignore[reportUnknownMemberType]
+    except redis.ResponseError:
+        return None
+    return reply.get(name)
+
+
+def check_server(url: str, *, budget: int, stream: str) -> None:
+    """Makes sure that the server answers, is new enough, never evicts, has room, and may be written to.
+
+    Args:
+        url: The server.
+        budget: Bytes that the streams may hold.
+        stream: Id of the stream whose keys are tried.
+
+    Raises:
+        ConfigError: Any of these fails; the message says what to change on the server.
+    """
+
+    def refuse(reason: str) -> ConfigError:
+        return ConfigError("redis_url", redact(url), reason)
+
+    client = connect(url)
+    try:
+        info = cast(dict[str, Any], client.info())
+        version = str(info.get("redis_version", "0"))
+        if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:
+            raise refuse(f"is Redis {version}, at least {MIN_VERSION[0]}.{MIN_VERSION[1]} is needed")
+        policy = _configured(client, "maxmemory-policy") or str(info.get("maxmemory_policy", "noeviction"))
+        limit = int(_configured(client, "maxmemory") or info.get("maxmemory", 0))
+        if policy != "noeviction":
+            raise refuse(f"evicts keys (maxmemory-policy {policy}): a whole stream could vanish; set it to noeviction")
+        if limit and limit < budget:
+            raise refuse(f"has maxmemory {limit} bytes, less than stream.budget = {budget}")
+        nodes = [_configured(client, f"stream-node-max-{what}") for what in ("bytes", "entries")]
+        if nodes == ["0", "0"]:
+            raise refuse("never trims (stream-node-max-bytes and -entries are both 0): set one of them")
+        probe = f"{StreamKeys(stream).quarantine}:probe"
+        client.set(probe, b"", ex=1)
+    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+        raise refuse(f"refuses the login ({error}): check user and password") from None
+    except redis.ConnectionError as error:
+        raise refuse(f"does not answer ({error})") from None
+    except redis.TimeoutError:
+        raise refuse("does not answer in time") from None
+    except redis.ResponseError as error:
+        raise refuse(f"refuses to work: {error}") from None
+    finally:
+        client.close()

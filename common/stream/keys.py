@@ -1,0 +1,29 @@
+"""Names of the keys of one stream in Redis; the actor as literal hash tag spreads a Redis Cluster."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StreamKeys:
+    """The keys of the stream with this id."""
+
+    stream: str
+
+    def frames(self, actor: str) -> str:
+        """Redis Stream with one actor's frames."""
+        return f"engram:{self.stream}:frames:{{{actor}}}"
+
+    @property
+    def actors(self) -> str:
+        """Set of the actors that have ever written."""
+        return f"engram:{self.stream}:actors"
+
+    @property
+    def heartbeats(self) -> str:
+        """Hash of each part's last sign of life, msgpack."""
+        return f"engram:{self.stream}:heartbeats"
+
+    @property
+    def quarantine(self) -> str:
+        """Bounded Redis Stream of entries that did not decode."""
+        return f"engram:{self.stream}:quarantine"

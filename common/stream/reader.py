@@ -1,0 +1,154 @@
+"""The reading end of the replay stream: several actors' streams at once, each entry once, every gap counted.
+
+A reader owns its positions (no consumer group), so any number of readers at any pace leave each other alone. Entries
+carry `ord`, the number of entries that their actor had written before: a jump of it is exactly what was trimmed away,
+or lost with a restarted server, before this reader came by.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import redis
+
+from common.errors import WireError
+from common.messages import Datum
+from common.stream.keys import StreamKeys
+from common.wire import decode
+
+COUNT = 32
+"""Entries a read takes from one stream at most: a greedy reader holds up the writers."""
+
+QUARANTINE_LENGTH = 100
+
+type _Reply = list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]
+
+
+@dataclass(slots=True)
+class Position:
+    """Where a reader stands in one actor's stream.
+
+    Attributes:
+        seq: Last entry read; its id is `seq-0`.
+        ordinal: The `ord` that is expected next.
+        damaged: Entries since then that did not decode, so that their `ord` is not known.
+        missed: Entries gone before they were read.
+        quarantined: Entries that did not decode.
+        duplicates: Entries seen before and dropped.
+    """
+
+    seq: int = 0
+    ordinal: int = 0
+    damaged: int = 0
+    missed: int = 0
+    quarantined: int = 0
+    duplicates: int = 0
+
+
+class StreamReader:
+    """Reads all actors' streams from positions of its own.
+
+    Args:
+        client: Connection to the server, not shared with another thread.
+        keys: Names of the stream's keys.
+        positions: Where to go on from, as `state()` gave it; empty starts at the oldest entry.
+    """
+
+    def __init__(
+        self, client: redis.Redis, *, keys: StreamKeys, positions: Mapping[str, Mapping[str, int]] | None = None
+    ) -> None:
+        self._client = client
+        self._keys = keys
+        self._positions = {actor: Position(**state) for actor, state in (positions or {}).items()}
+        self._server = ""
+        self.resets = 0
+
+    @property
+    def positions(self) -> Mapping[str, Position]:
+        """Where this reader stands, by actor."""
+        return self._positions
+
+    def state(self) -> dict[str, dict[str, int]]:
+        """Gives the positions as plain numbers, for a checkpoint."""
+        return {actor: asdict(position) for actor, position in self._positions.items()}
+
+    def refresh(self) -> None:
+        """Looks for actors that are new, and whether the server was restarted.
+
+        Raises:
+            redis.RedisError: The server does not answer.
+        """
+        for name in cast(Iterable[bytes], self._client.smembers(self._keys.actors)):
+            self._positions.setdefault(name.decode(), Position())
+        server = str(cast(dict[str, Any], self._client.info("server")).get("run_id", ""))
+        if self._server and server != self._server:
+            self.resets += 1
+        self._server = server
+
+    def read(self) -> list[Datum]:
+        """Takes what is new, at most `COUNT` entries of each actor, in each actor's order; does not wait.
+
+        Raises:
+            redis.RedisError: The server does not answer; nothing was taken.
+        """
+        if not self._positions:
+            return []
+        streams = {self._keys.frames(actor): f"{position.seq}-0" for actor, position in self._positions.items()}
+        reply = cast(_Reply, self._client.xread(cast(Any, streams), count=COUNT))  # pyright: ignore[reportUnknownMemberType]
+        actors = {self._keys.frames(actor).encode(): actor for actor in self._positions}
+        data: list[Datum] = []
+        for key, entries in _pairs(reply):
+            actor = actors[key]
+            for entry_id, fields in entries:
+                datum = self._take(actor, entry_id, fields)
+                if datum is not None:
+                    data.append(datum)
+        return data
+
+    def unread(self) -> dict[str, int]:
+        """Counts, by actor, what was written and not yet read: newest `ord` − position.
+
+        Raises:
+            redis.RedisError: The server does not answer.
+        """
+        counts: dict[str, int] = {}
+        for actor, position in self._positions.items():
+            newest = cast(
+                list[tuple[bytes, dict[bytes, bytes]]],
+                self._client.xrevrange(self._keys.frames(actor), count=1),  # pyright: ignore[reportUnknownMemberType]
+            )
+            last = newest[0][1].get(b"ord", b"") if newest else b""
+            counts[actor] = max(0, int(last) + 1 - position.ordinal - position.damaged) if last.isdigit() else 0
+        return counts
+
+    def _take(self, actor: str, entry_id: bytes, fields: dict[bytes, bytes]) -> Datum | None:
+        position = self._positions[actor]
+        position.seq = max(position.seq, int(entry_id.split(b"-")[0]))
+        try:
+            datum = decode(fields)
+            if datum.actor != actor or entry_id != b"%d-0" % datum.seq:
+                raise WireError(f"actor {datum.actor!r}, seq {datum.seq}: not the stream and id it was found under")
+        except WireError as error:
+            position.quarantined += 1
+            position.damaged += 1
+            self._set_aside(actor, entry_id, fields, str(error))
+            return None
+        if datum.ordinal < position.ordinal:
+            position.duplicates += 1
+            return None
+        position.missed += max(0, datum.ordinal - position.ordinal - position.damaged)
+        position.ordinal, position.damaged = datum.ordinal + 1, 0
+        return datum
+
+    def _set_aside(self, actor: str, entry_id: bytes, fields: dict[bytes, bytes], reason: str) -> None:
+        kept: dict[bytes, bytes] = {name[:64]: value[:65536] for name, value in list(fields.items())[:32]}
+        kept[b"from"], kept[b"reason"] = f"{actor} {entry_id.decode()}".encode(), reason.encode()
+        self._client.xadd(self._keys.quarantine, cast(Any, kept), maxlen=QUARANTINE_LENGTH, approximate=False)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _pairs(reply: object) -> _Reply:
+    """Reads an XREAD reply in either protocol: a list of pairs (RESP2) or a map (RESP3)."""
+    if isinstance(reply, dict):
+        mapping = cast(dict[bytes, list[Any]], reply)
+        return [(key, entries[0] if entries and isinstance(entries[0], list) else entries) for key, entries in mapping.items()]
+    return cast(_Reply, reply or [])

@@ -1,0 +1,110 @@
+"""Weights in motion: payloads, their hash, and the two ends of the registry.
+
+    learner ── offer(info, payloads) ─► registry ◄─ pull_if_newer(version, kind) ── actors, evaluator
+
+Readers ask for what is newer than what they have, so that a slow reader skips versions and is never sent a queue of
+them. `encoder` payloads carry the target encoder alone and only published versions; `full` payloads carry all three
+networks, and candidates that were held back too.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Protocol
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from common.messages import VersionInfo
+
+
+class PayloadKind(StrEnum):
+    """Which parameters a payload holds."""
+
+    ENCODER = "encoder"
+    FULL = "full"
+
+
+def pack(tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.bfloat16) -> bytes:
+    """Serialises parameters as safetensors, floating-point ones cast to `dtype`."""
+    cast = {
+        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in tensors.items()
+    }
+    return safetensors.torch.save(cast)
+
+
+def unpack(payload: bytes | memoryview) -> dict[str, Tensor]:
+    """Reads a payload back, on the CPU and in the dtype it was sent in; copies, so that the source may go away."""
+    return safetensors.torch.load(bytes(payload))
+
+
+def digest(tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.bfloat16) -> str:
+    """Hashes names and values as they are sent: equal before `pack`, after `unpack`, and in the module that acts."""
+    state = blake2b(digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name].detach()
+        sent = tensor.to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        state.update(name.encode())
+        state.update(sent.view(torch.uint8).numpy().data if sent.ndim else sent.reshape(1).view(torch.uint8).numpy().data)
+    return state.hexdigest()
+
+
+class WeightSink(Protocol):
+    """The learner's end of the registry."""
+
+    def offer(self, info: VersionInfo, payloads: Mapping[PayloadKind, bytes]) -> None:
+        """Hands over a new version; returns at once."""
+        ...
+
+
+class WeightSource(Protocol):
+    """A reader's end of the registry."""
+
+    def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, bytes] | None:
+        """Returns the newest version above `version`, or None where there is none; may block for a transfer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion[P]:
+    """One version in the registry: what is known of it, and where its payloads are."""
+
+    info: VersionInfo
+    payloads: Mapping[PayloadKind, P]
+
+
+class VersionStore[P]:
+    """The registry's memory: the newest versions, by kind of payload.
+
+    Args:
+        keep: Versions that are kept.
+    """
+
+    def __init__(self, keep: int = 4) -> None:
+        self._versions: deque[StoredVersion[P]] = deque(maxlen=keep)
+
+    @property
+    def newest(self) -> VersionInfo | None:
+        """The newest version, published or not."""
+        return self._versions[-1].info if self._versions else None
+
+    def add(self, stored: StoredVersion[P]) -> bool:
+        """Keeps a version; False where it is no newer than the newest and was left out."""
+        newest = self.newest
+        if newest is not None and stored.info.version <= newest.version:
+            return False
+        self._versions.append(stored)
+        return True
+
+    def newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, P] | None:
+        """Finds the newest version above `version` that this kind of reader may see."""
+        for stored in reversed(self._versions):
+            if stored.info.version <= version:
+                return None
+            if kind in stored.payloads and (stored.info.published or kind is PayloadKind.FULL):
+                return stored.info, stored.payloads[kind]
+        return None

@@ -1,0 +1,179 @@
+"""The wire format, schema 1: one datum as the flat fields of one Redis Stream entry.
+
+| field | content | encoding |
+|---|---|---|
+| `v` | schema | decimal |
+| `buf`, `actor`, `visit`, `world`, `exp` | names | UTF-8, at most 200 bytes, printable |
+| `seq`, `ord`, `t`, `wv` | number at capture, number in the stream, wall clock (ns), weights version | decimal |
+| `ts`, `vt` | system time and visit time, seconds | little-endian float64 |
+| `act` | action | little-endian float32 [A] |
+| `lab` | labels, absent without | msgpack map |
+| `codec`, `shape` | how `data` is packed (`raw`), its dimensions | UTF-8, decimals joined by `,` |
+| `data` | the frame | uint8, C order |
+
+Nothing here is ever unpickled, and a decoder trusts no length that it has not checked.
+"""
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from common.errors import WireError
+from common.messages import Datum, Labels
+
+SCHEMA = 1
+MAX_NAME = 200
+MAX_ACTION = 1024
+MAX_LABELS = 64 * 1024
+MAX_SIDE = 8192
+MAX_INTEGER = 2**63 - 1
+
+type Fields = dict[bytes, bytes]
+
+_FLOAT = struct.Struct("<d")
+
+
+def _label_bytes(labels: Labels) -> bytes:
+    depth = np.ascontiguousarray(labels.depth, dtype="<f4")
+    packed = msgpack.packb(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        {"x": labels.x, "y": labels.y, "h": labels.heading, "d": depth.tobytes(), "o": dict(labels.objects)}
+    )
+    assert isinstance(packed, bytes)
+    return packed
+
+
+def encode(datum: Datum) -> Fields:
+    """Packs a datum into the fields of an entry.
+
+    Args:
+        datum: Frame with its context; `data` is uint8.
+
+    Returns:
+        Field names and values, ready for XADD.
+
+    Raises:
+        WireError: `data` is not uint8.
+    """
+    if datum.data.dtype != np.uint8:
+        raise WireError(f"data: dtype {datum.data.dtype} has no codec; uint8 is allowed")
+    fields = {
+        b"v": b"%d" % SCHEMA,
+        b"buf": datum.buffer.encode(),
+        b"actor": datum.actor.encode(),
+        b"seq": b"%d" % datum.seq,
+        b"ord": b"%d" % datum.ordinal,
+        b"visit": datum.visit.encode(),
+        b"world": datum.world.encode(),
+        b"exp": datum.experience.encode(),
+        b"t": b"%d" % datum.captured_ns,
+        b"ts": _FLOAT.pack(datum.system_time),
+        b"vt": _FLOAT.pack(datum.visit_time),
+        b"wv": b"%d" % datum.weights_version,
+        b"act": np.ascontiguousarray(datum.action, dtype="<f4").tobytes(),
+        b"codec": b"raw",
+        b"shape": ",".join(map(str, datum.data.shape)).encode(),
+        b"data": np.ascontiguousarray(datum.data).tobytes(),
+    }
+    if datum.labels is not None:
+        fields[b"lab"] = _label_bytes(datum.labels)
+    return fields
+
+
+def _field(fields: Mapping[bytes, bytes], name: bytes, limit: int) -> bytes:
+    value = fields.get(name)
+    if value is None:
+        raise WireError(f"{name.decode()}: missing")
+    if len(value) > limit:
+        raise WireError(f"{name.decode()}: {len(value)} bytes, at most {limit} are allowed")
+    return value
+
+
+def _name(fields: Mapping[bytes, bytes], field: bytes) -> str:
+    try:
+        text = _field(fields, field, MAX_NAME).decode()
+    except UnicodeDecodeError:
+        raise WireError(f"{field.decode()}: not UTF-8") from None
+    if not text or not text.isprintable():
+        raise WireError(f"{field.decode()}: {text!r} is empty or not printable")
+    return text
+
+
+def _integer(fields: Mapping[bytes, bytes], field: bytes) -> int:
+    digits = _field(fields, field, 19)
+    if not digits.isdigit() or (value := int(digits)) > MAX_INTEGER:
+        raise WireError(f"{field.decode()}: {digits!r} is not a whole number from 0 to 2^63 - 1")
+    return value
+
+
+def _real(fields: Mapping[bytes, bytes], field: bytes) -> float:
+    packed = _field(fields, field, _FLOAT.size)
+    if len(packed) != _FLOAT.size:
+        raise WireError(f"{field.decode()}: {len(packed)} bytes instead of {_FLOAT.size}")
+    value = _FLOAT.unpack(packed)[0]
+    if not np.isfinite(value):
+        raise WireError(f"{field.decode()}: {value} is not finite")
+    return value
+
+
+def _labels(packed: bytes) -> Labels:
+    try:
+        content: Any = msgpack.unpackb(packed, max_map_len=1024, max_array_len=1024)  # pyright: ignore[reportUnknownMemberType]
+        depth = np.frombuffer(content["d"], dtype="<f4").reshape(3, 3).astype(np.float32)
+        objects = {str(name): int(count) for name, count in content["o"].items()}
+        pose = [float(content[key]) for key in ("x", "y", "h")]
+    except Exception as error:  # msgpack raises whatever its input makes it raise
+        raise WireError(f"lab: {type(error).__name__}: {error}") from None
+    if not np.isfinite(pose).all():
+        raise WireError(f"lab: pose {pose} is not finite")
+    return Labels(x=pose[0], y=pose[1], heading=pose[2], depth=depth, objects=objects)
+
+
+def _frame(fields: Mapping[bytes, bytes]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    codec = _name(fields, b"codec")
+    if codec != "raw":
+        raise WireError(f"codec: {codec!r} is unknown; raw is allowed")
+    sides = _field(fields, b"shape", 64).split(b",")
+    if len(sides) != 3 or not all(side.isdigit() and 1 <= int(side) <= MAX_SIDE for side in sides):
+        raise WireError(f"shape: {b','.join(sides)!r} is not three sides from 1 to {MAX_SIDE}")
+    shape = tuple(int(side) for side in sides)
+    data = fields.get(b"data")
+    if data is None or shape[2] != 3 or len(data) != shape[0] * shape[1] * 3:
+        found = "nothing" if data is None else f"{len(data)} bytes"
+        raise WireError(f"data: {found} for a frame of shape {shape}")
+    return np.frombuffer(data, dtype=np.uint8).reshape(shape)
+
+
+def decode(fields: Mapping[bytes, bytes]) -> Datum:
+    """Unpacks the fields of an entry; the frame is a read-only view of the bytes given.
+
+    Raises:
+        WireError: Unknown schema or codec, or a field that is missing, too long, malformed or inconsistent.
+    """
+    schema = _field(fields, b"v", 19)
+    if schema != b"%d" % SCHEMA:
+        raise WireError(f"v: schema {schema!r} is unknown; {SCHEMA} is allowed")
+    action = _field(fields, b"act", 4 * MAX_ACTION)
+    if len(action) % 4:
+        raise WireError(f"act: {len(action)} bytes are no whole number of float32")
+    packed_labels = fields.get(b"lab")
+    if packed_labels is not None and len(packed_labels) > MAX_LABELS:
+        raise WireError(f"lab: {len(packed_labels)} bytes, at most {MAX_LABELS} are allowed")
+    return Datum(
+        buffer=_name(fields, b"buf"),
+        actor=_name(fields, b"actor"),
+        seq=_integer(fields, b"seq"),
+        ordinal=_integer(fields, b"ord"),
+        visit=_name(fields, b"visit"),
+        world=_name(fields, b"world"),
+        experience=_name(fields, b"exp"),
+        captured_ns=_integer(fields, b"t"),
+        system_time=_real(fields, b"ts"),
+        visit_time=_real(fields, b"vt"),
+        weights_version=_integer(fields, b"wv"),
+        action=np.frombuffer(action, dtype="<f4").astype(np.float32),
+        labels=None if packed_labels is None else _labels(packed_labels),
+        data=_frame(fields),
+    )

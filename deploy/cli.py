@@ -1,0 +1,173 @@
+"""The command line: `engram run`, `engram resume`, `engram worlds`."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from common.config import RunConfig
+from common.config.files import from_yaml, to_yaml
+from common.config.presets import PRESETS, preset
+from common.errors import CheckpointError, ConfigError, EngramError
+from common.stream import check_server
+
+URL_VARIABLE = "ENGRAM_REDIS_URL"
+
+_USAGE = f"""\
+usage: engram COMMAND [OPTIONS]
+
+  run       train I-JEPA live on what actors see          engram run --preset demo --duration 2m
+  resume    continue a run from its last checkpoint       engram resume runs/2026-11-22_10-00-00-demo
+  worlds    list the worlds that actors can live in       engram worlds
+
+`engram COMMAND --help` lists every option. Presets: {", ".join(PRESETS)}.
+Exit codes: 0 done, 1 failed while running, 2 refused before anything started.
+"""
+
+_RUN = """\
+Train I-JEPA live on what actors see, and measure what it remembers.
+
+Examples:
+  engram run                                          ten minutes of the demo
+  engram run --preset demo --duration 60 --run-dir runs/a
+  engram run --preset tiny --actors.count 4 --learner.optim.lr 1e-4
+  ENGRAM_REDIS_URL=redis://user:password@host:6380 engram run --preset demo
+
+Durations take units: 90s, 10m, 2h. Byte counts too: 256MiB, 2GB.
+"""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Continue a run from its last checkpoint.
+
+    Model, optimiser, schedules, replay ring, ledger and stream position go on; actors begin new visits.
+
+    Example: engram resume runs/a --duration 5m
+    """
+
+    run_dir: tyro.conf.Positional[Path]
+    """The run directory."""
+    duration: str = ""
+    """How long to go on, for example `5m`; empty takes the run's own duration."""
+    redis_url: str = ""
+    """Redis server, where the run used one; empty starts an embedded one (or takes ENGRAM_REDIS_URL)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: Words after the program's name; those of this process by default.
+
+    Returns:
+        The exit code.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    commands: dict[str, Callable[[list[str]], int]] = {"run": _run, "resume": _resume, "worlds": _worlds}
+    if not words or words[0] in ("-h", "--help"):
+        print(_USAGE, end="")
+        return 0 if words else 2
+    if words[0] not in commands:
+        print(f"engram: unknown command {words[0]!r}: must be one of {', '.join(commands)}", file=sys.stderr)
+        return 2
+    try:
+        return commands[words[0]](words[1:])
+    except (ConfigError, CheckpointError) as error:
+        print(f"engram: {error}", file=sys.stderr)
+        return 2
+    except EngramError as error:
+        print(f"engram: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(words: list[str]) -> int:
+    config = tyro.cli(RunConfig, args=words, default=preset(_preset_name(words)), prog="engram run", description=_RUN)
+    if not config.run_dir:
+        config = replace(config, run_dir=str(Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{config.preset}"))
+    return _execute(_with_server(config), resumed=False)
+
+
+def _resume(words: list[str]) -> int:
+    asked = tyro.cli(Resume, args=words, prog="engram resume")
+    from common.config.units import parse_seconds
+    from learner import checkpoint as checkpoints
+
+    if not asked.run_dir.is_dir():
+        raise ConfigError("run_dir", str(asked.run_dir), "is no folder: give the run directory of an earlier run")
+    config = replace(from_yaml(asked.run_dir / "config.yaml"), run_dir=str(asked.run_dir), redis_url=asked.redis_url)
+    if asked.duration:
+        try:
+            config = replace(config, duration=parse_seconds(asked.duration))
+        except ValueError as error:
+            raise ConfigError("duration", asked.duration, str(error)) from None
+    newest = checkpoints.latest(asked.run_dir / "checkpoints")
+    if newest is None:
+        raise ConfigError("run_dir", str(asked.run_dir), "holds no complete checkpoint: start a new run")
+    checkpoints.load(newest)
+    return _execute(_with_server(config), resumed=True)
+
+
+def _worlds(words: list[str]) -> int:
+    if words:
+        print("usage: engram worlds\n\nList the worlds that actors can live in, one a line.")
+        return 0 if words[0] in ("-h", "--help") else 2
+    from actors.worlds.wads import known_worlds
+
+    for world in known_worlds():
+        print(world)
+    return 0
+
+
+def _execute(config: RunConfig, *, resumed: bool) -> int:
+    """Checks what can be checked, then runs; the heavy imports come after the refusals."""
+    from actors.worlds import check_worlds
+
+    check_worlds(config.world)
+    if config.redis_url:
+        check_server(config.redis_url, budget=config.stream.budget, stream="check")
+    from deploy.cluster import prepare_environment
+
+    prepare_environment()
+    from deploy.driver import Driver, run_until_signalled
+    from deploy.picture import draw
+    from deploy.rundir import RunDirectory
+    from deploy.summary import read_evaluations, summary
+    from deploy.view import LiveView
+
+    directory = RunDirectory.open(config.path) if resumed else RunDirectory(config.path)
+    console = Console()
+    try:
+        if not resumed:
+            directory.write_text_atomic("config.yaml", to_yaml(config))
+        with LiveView(console) as view:
+            status = run_until_signalled(Driver(config, directory, show=view.update, resumed=resumed))
+        evaluations = read_evaluations(directory.read_evaluations())
+        picture = draw(evaluations, directory.report / "summary.png", title=directory.path.name)
+        events = directory.read_events()
+        console.print(summary(status, evaluations, events, directory=directory.path, picture=picture))
+    finally:
+        directory.close()
+    return 0
+
+
+def _preset_name(words: Sequence[str]) -> str:
+    """Finds the preset before the fields are parsed, since it decides their defaults."""
+    for index, word in enumerate(words):
+        if word == "--preset" and index + 1 < len(words):
+            return words[index + 1]
+        if word.startswith("--preset="):
+            return word.partition("=")[2]
+    return "demo"
+
+
+def _with_server(config: RunConfig) -> RunConfig:
+    return replace(config, redis_url=config.redis_url or os.environ.get(URL_VARIABLE, ""))

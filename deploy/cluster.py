@@ -1,0 +1,66 @@
+"""The Ray cluster of a run on one machine: private, on loopback, gone with the run."""
+
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import ray
+
+from common.config import RunConfig
+
+_ENVIRONMENT = {
+    # Inherited by every process of the run. Spinning OpenMP workers slow the neighbours on shared cores ten times.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "OMP_NUM_THREADS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+def object_store_bytes(run: RunConfig) -> int:
+    """Room for two checkpoints' replay rings on their way to disk, and some versions of the weights."""
+    frame = run.world.image_size[0] * run.world.image_size[1] * 3
+    return 2 * run.learner.replay.capacity * frame + 512 * 2**20
+
+
+def prepare_environment() -> None:
+    """Sets what all processes of the run inherit; call it before torch computes and before Ray starts."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+class LocalCluster:
+    """A Ray cluster of one node.
+
+    Args:
+        run: The run's configuration.
+    """
+
+    def __init__(self, run: RunConfig) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="engram-"))
+        self._run = run
+
+    def start(self) -> None:
+        """Brings it up; bare `ray.init()` could join any other cluster on this host."""
+        ray.init(  # pyright: ignore[reportUnknownMemberType]
+            address="local",
+            num_cpus=os.cpu_count(),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=object_store_bytes(self._run),
+            _temp_dir=str(self.folder),
+            _node_ip_address="127.0.0.1",
+        )
+
+    def stop(self) -> None:
+        """Ends all of its processes and removes its files; logs of parts that failed were kept by the run directory."""
+        ray.shutdown()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def logs(self) -> list[Path]:
+        """What the parts have written to their standard error."""
+        return sorted(self.folder.glob("session_*/logs/worker-*.err"))

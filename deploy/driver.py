@@ -1,0 +1,388 @@
+"""The driver of a run: starts all parts, watches them, writes the run directory, stops everything.
+
+    store (Redis) ◄── frames ── actors ◄── weights ── registry ◄── weights ── learner ◄── frames ── store
+                                                         │ candidates
+                                                     evaluator ◄── frames ── store
+
+    driver, twice a second: status of each part ─► live view · metrics.jsonl · Prometheus
+                            silence or death    ─► start anew · events.jsonl
+                            every minute        ─► learner.snapshot() ─► checkpoint on disk (writer thread)
+                            new rows            ─► evaluations.jsonl
+
+The driver waits for nothing but the clock: every question to a part is asked now and its answer fetched when it is
+there. Only at the end it waits, each time for a bounded while: actors stop capture, learner drains, checkpoint, close.
+"""
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet
+import ray
+import ray.exceptions
+import redis
+
+from common.config import RunConfig
+from common.errors import RunError
+from common.metrics import Metrics, Role, rows
+from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus
+from common.stream import StreamKeys, check_server, connect, last_beats
+from deploy.cluster import LocalCluster
+from deploy.discovery import MetricsDirectory
+from deploy.guardian import TOKEN, Guardian
+from deploy.parts import Parts
+from deploy.rundir import RunDirectory
+from deploy.store import EmbeddedStore
+from deploy.supervision import Supervisor
+from learner import checkpoint as checkpoints
+from learner.checkpoint import Checkpoint
+
+TICK = 0.5
+ROWS_EVERY = 5.0
+DRAIN = 15.0
+PATIENCE = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class Driver:
+    """Runs one configuration from start to end.
+
+    Args:
+        run: The configuration.
+        directory: The run directory, new or reopened.
+        show: Called twice a second with the newest status.
+        resumed: The directory holds an earlier part of this run, to be continued.
+    """
+
+    def __init__(
+        self, run: RunConfig, directory: RunDirectory, *, show: Callable[[RunStatus], None], resumed: bool = False
+    ) -> None:
+        self._run = run
+        self._directory = directory
+        self._show = show
+        self._resumed = resumed
+        self._stream = f"{directory.path.name}-{secrets.token_hex(4)}"
+        self._stopping = threading.Event()
+        self._messages: deque[str] = deque(maxlen=50)
+        self._phase = "starting"
+        self._began = time.monotonic()
+        self._living_since: float | None = None
+        self._supervisor = Supervisor(limit=run.restarts, report=self._restarted)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[Path] | None = None
+        self._snapshot: Any = None
+        self._rows: Any = None
+        self._rows_seen = 0
+        self._recording: Any = None
+        self._cluster = LocalCluster(run)
+        self._embedded: EmbeddedStore | None = None
+        self._client: redis.Redis | None = None
+        self._store = StoreStatus(budget=run.stream.budget)
+        self._finals: dict[str, ActorStatus | LearnerStatus] = {}
+        self._found: MetricsDirectory | None = None
+        self._guardian: Guardian | None = None
+
+    def stop(self) -> None:
+        """Asks the run to end; safe from a signal handler."""
+        self._stopping.set()
+
+    def status(self) -> RunStatus:
+        """Everything the live view shows."""
+        parts = self._supervisor.parts
+        actors = [
+            cast(ActorStatus, self._finals.get(name) or part.status or ActorStatus(name=name))
+            for name, part in parts.items()
+            if name.startswith("actor-")
+        ]
+        learner = parts.get("learner")
+        evaluator = parts.get("evaluator")
+        return RunStatus(
+            elapsed=self.elapsed,
+            duration=self._run.duration,
+            run_dir=str(self._directory.path),
+            phase=self._phase,
+            actors=tuple(actors),
+            learner=cast(LearnerStatus, self._finals.get("learner") or (learner and learner.status) or LearnerStatus()),
+            evaluator=cast(EvaluatorStatus, evaluator.status or EvaluatorStatus()) if evaluator else None,
+            store=self._store,
+            restarts=self._supervisor.restarts(),
+            metrics_url=self._found.url if self._found else "",
+            messages=tuple(self._messages),
+        )
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since every actor had its first frame; 0 before."""
+        return 0.0 if self._living_since is None else time.monotonic() - self._living_since
+
+    def execute(self) -> RunStatus:
+        """Runs to the end.
+
+        Returns:
+            The last status.
+
+        Raises:
+            EngramError: The run could not start or could not go on; everything is stopped all the same.
+        """
+        token = secrets.token_hex(8)
+        os.environ[TOKEN] = token
+        self._guardian = Guardian(token)
+        try:
+            self._start()
+            self._loop()
+            self._finish()
+        finally:
+            self._phase = "stopping"
+            self._close()
+        return self.status()
+
+    def _start(self) -> None:
+        assert self._guardian is not None
+        self._guardian.watch(self._cluster.folder)
+        if not self._run.redis_url:
+            self._embedded = EmbeddedStore.start(self._run.stream.budget)
+            self._guardian.watch(self._embedded.folder)
+            self._run = replace(self._run, redis_url=self._embedded.url)
+        check_server(self._run.redis_url, budget=self._run.stream.budget, stream=self._stream)
+        self._client = connect(self._run.redis_url)
+        metrics = Metrics(Role.DRIVER)
+        metrics.follow(self.status)
+        self._found = MetricsDirectory(
+            run=self._directory.path.name, metrics=metrics, status=self.status, port=self._run.metrics_port
+        )
+        self._show(self.status())
+        self._cluster.start()
+        parts = Parts(
+            self._run,
+            stream=self._stream,
+            actors_dir=self._directory.actors.resolve(),
+            checkpoints_dir=self._directory.checkpoints.resolve(),
+            version=self._highest_version,
+        )
+        for index in range(self._run.actors.count):
+            self._supervisor.add(f"actor-{index}", lambda index=index: parts.actor(index))
+        self._supervisor.add("learner", parts.learner)
+        if self._run.evaluator.enabled:
+            self._recording = parts.record_probe_set()
+            self._supervisor.add("evaluator", parts.evaluator)
+        self._say("resumed" if self._resumed else "started", stream=self._stream, host=socket.gethostname())
+
+    def _loop(self) -> None:
+        next_rows = next_checkpoint = time.monotonic()
+        next_checkpoint += self._run.learner.checkpoint_every
+        while not self._stopping.is_set():
+            if self._run.duration and self.elapsed >= self._run.duration:
+                return
+            self._supervisor.look(self._silence())
+            self._note_first_frames()
+            self._look_at_store()
+            self._register_ports()
+            self._watch_recording()
+            self._collect_rows()
+            now = time.monotonic()
+            if now >= next_checkpoint and self._snapshot is None:
+                next_checkpoint = now + self._run.learner.checkpoint_every
+                self._snapshot = self._supervisor.parts["learner"].handle.snapshot.remote()
+            self._collect_checkpoint()
+            if now >= next_rows:
+                next_rows += ROWS_EVERY
+                self._write_metrics()
+            self._show(self.status())
+            self._stopping.wait(TICK)
+
+    def _finish(self) -> None:
+        """Stops the parts in the order of the data's way, so that what was captured is accounted for."""
+        self._phase = "stopping"
+        self._show(self.status())
+        parts = self._supervisor.parts
+        stops = {name: part.handle.stop.remote() for name, part in parts.items() if name.startswith("actor-")}
+        evaluator = parts["evaluator"].handle.stop.remote() if "evaluator" in parts else None
+        for name, reference in stops.items():
+            self._finals[name] = self._last_word(name, reference) or parts[name].status
+        self._show(self.status())
+        final = self._last_word("learner", parts["learner"].handle.stop.remote(DRAIN))
+        if final is not None:
+            status, snapshot = cast(tuple[LearnerStatus, Checkpoint], final)
+            self._finals["learner"] = status
+            self._await_writing()
+            self._save(snapshot)
+        if evaluator is not None:
+            self._write_rows(self._last_word("evaluator", evaluator) or ())
+        self._look_at_store()
+        self._write_metrics()
+        self._say("stopped", step=self.status().learner.step)
+
+    def _close(self) -> None:
+        """Ends every process and frees every port, whatever state the run is in."""
+        self._writer.shutdown(wait=True, cancel_futures=True)
+        if self._found is not None:
+            self._found.close()
+        if self._client is not None:
+            self._client.close()
+        self._cluster.stop()
+        if self._embedded is not None:
+            self._embedded.stop()
+        assert self._guardian is not None
+        left = self._guardian.dismiss()
+        if left:
+            _log.info("%d processes had to be ended", left)
+
+    def _last_word(self, name: str, reference: Any) -> Any:
+        try:
+            return ray.get(reference, timeout=DRAIN + PATIENCE)
+        except ray.exceptions.RayError as error:
+            self._say("no_last_word", part=name, error=str(error).splitlines()[0])
+            return None
+
+    def _silence(self) -> dict[str, float] | None:
+        assert self._client is not None
+        try:
+            beats = last_beats(self._client, StreamKeys(self._stream))
+        except redis.RedisError:
+            return None
+        return {part: (time.time_ns() - beat["t"]) / 1e9 for part, beat in beats.items()}
+
+    def _note_first_frames(self) -> None:
+        """The run begins when all actors live, so that its duration is time lived and not time spent starting."""
+        if self._living_since is None and all(actor.frames for actor in self.status().actors):
+            self._living_since = time.monotonic()
+            self._phase = "running"
+            self._say("all_actors_live", seconds=round(self._living_since - self._began, 1))
+
+    def _look_at_store(self) -> None:
+        assert self._client is not None
+        keys = StreamKeys(self._stream)
+        client = cast(Any, self._client)
+        try:
+            names = [f"actor-{index}" for index in range(self._run.actors.count)]
+            entries = {name: int(client.xlen(keys.frames(name))) for name in names}
+            memory = int(client.info("memory")["used_memory"])
+            self._store = replace(self._store, up=True, entries=entries, memory=memory)
+        except redis.RedisError:
+            self._store = replace(self._store, up=False)
+
+    def _register_ports(self) -> None:
+        assert self._found is not None
+        for name, part in self._supervisor.parts.items():
+            if part.port is None:
+                self._found.forget(name)
+            else:
+                self._found.register(name, part.port)
+
+    def _watch_recording(self) -> None:
+        if self._recording is None or not ray.wait([self._recording], timeout=0)[0]:
+            return
+        try:
+            ray.get(self._recording)
+            self._say("probe_set_recorded")
+        except ray.exceptions.RayError as error:
+            raise RunError(f"the probe set cannot be recorded: {error}") from error
+        finally:
+            self._recording = None
+
+    def _collect_rows(self) -> None:
+        part = self._supervisor.parts.get("evaluator")
+        if part is None:
+            return
+        if self._rows is not None and ray.wait([self._rows], timeout=0)[0]:
+            reference, self._rows = self._rows, None
+            try:
+                self._write_rows(ray.get(reference))
+            except ray.exceptions.RayError as error:
+                _log.warning("no rows from the evaluator: %s", error)
+        done = part.status.evaluations if part.status else 0
+        if self._rows is None and done != self._rows_seen:
+            self._rows_seen = done
+            self._rows = part.handle.rows.remote()
+
+    def _write_rows(self, found: Sequence[dict[str, Any]]) -> None:
+        for row in found:
+            self._directory.evaluation(row | {"t": time.time(), "elapsed": self.elapsed})
+
+    def _collect_checkpoint(self) -> None:
+        if self._writing is not None and self._writing.done():
+            self._await_writing()
+        if self._snapshot is None or self._writing is not None or not ray.wait([self._snapshot], timeout=0)[0]:
+            return
+        reference, self._snapshot = self._snapshot, None
+        try:
+            snapshot = cast(Checkpoint, ray.get(reference))
+        except ray.exceptions.RayError as error:
+            _log.warning("no checkpoint: %s", error)
+            return
+        self._writing = self._writer.submit(self._save, snapshot)
+
+    def _await_writing(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def _save(self, snapshot: Checkpoint) -> Path:
+        path = checkpoints.save(snapshot, self._directory.checkpoints, keep=self._run.learner.checkpoints_kept)
+        partial = self._directory.path / ".ledger.parquet"
+        pyarrow.parquet.write_table(pa.table(dict(snapshot.ledger)), partial)
+        partial.replace(self._directory.path / "ledger.parquet")
+        self._directory.event("checkpoint", step=snapshot.step, version=snapshot.state["version"])
+        return path
+
+    def _write_metrics(self) -> None:
+        for row in rows(self.status(), t=time.time()):
+            self._directory.metrics(row)
+
+    def _highest_version(self) -> int:
+        learner = self._supervisor.parts.get("learner")
+        seen = learner.status.version if learner and learner.status else 0
+        if self._resumed:
+            seen = max([seen, *(int(row.get("version", 0)) for row in self._directory.read_evaluations())])
+        return seen
+
+    def _restarted(self, part: str, reason: str) -> None:
+        if part == "learner":
+            self._snapshot = None
+        if part == "evaluator":
+            self._rows, self._rows_seen = None, 0
+        self._say("restart", part=part, reason=reason)
+        self._keep_logs(part)
+
+    def _keep_logs(self, part: str) -> None:
+        """Copies what the parts have said to the run directory: Ray's own logs vanish with the run."""
+        folder = self._directory.path / "logs"
+        folder.mkdir(exist_ok=True)
+        for log in self._cluster.logs():
+            if f" {part} " in log.read_text("utf-8", "replace")[:4000]:
+                shutil.copy(log, folder / f"{part}-{log.name}")
+
+    def _say(self, kind: str, **details: Any) -> None:
+        self._directory.event(kind, **details)
+        words = " ".join(f"{name}={value}" for name, value in details.items())
+        self._messages.append(f"{kind} {words}".strip())
+
+
+def run_until_signalled(driver: Driver) -> RunStatus:
+    """Executes a run; Ctrl-C and SIGTERM end it as its duration would.
+
+    Raises:
+        EngramError: As `Driver.execute`.
+    """
+    handled = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: driver.stop()) for number in handled}
+    try:
+        return driver.execute()
+    except (redis.RedisError, ray.exceptions.RayError, OSError) as error:
+        raise RunError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,100 @@
+"""Which processes a run is made of: the one place that knows both the parts and Ray."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+
+from actors.shell import ActorShell
+from common.config import RunConfig
+from common.process import settle
+from deploy.registry import RayWeightSink, RayWeightSource, WeightRegistry
+from evaluator.probeset import ProbeSet, ProbeSpec
+from evaluator.shell import EvaluatorShell
+from learner import checkpoint as checkpoints
+from learner.shell import LearnerShell
+
+CALLS = 8
+"""Calls that a part answers at the same time."""
+
+_log = logging.getLogger(__name__)
+
+
+def _remote(shell: type[Any], name: str, **options: Any) -> Any:
+    return ray.remote(shell).options(  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
+        name=name, num_cpus=0, max_concurrency=CALLS, max_restarts=0, **options
+    )
+
+
+class Parts:
+    """Makes the Ray actors of one run.
+
+    Args:
+        run: The run's configuration, with the URL of the server that is used.
+        stream: Id of the stream.
+        actors_dir: Where actors keep their journals.
+        checkpoints_dir: Where a restarted learner finds its last checkpoint.
+        version: Highest weights version that an earlier part of this run has made.
+    """
+
+    def __init__(
+        self, run: RunConfig, *, stream: str, actors_dir: Path, checkpoints_dir: Path, version: Callable[[], int]
+    ) -> None:
+        self._run = run
+        self._stream = stream
+        self._actors_dir = actors_dir
+        self._checkpoints_dir = checkpoints_dir
+        self._version = version
+        self.probe_set = ProbeSpec.of(run).cache_path(run.evaluator.cache)
+        self._registry = (
+            ray.remote(WeightRegistry)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
+            .options(name="registry", num_cpus=0, max_concurrency=1000, max_restarts=-1, max_task_retries=0)
+            .remote()
+        )
+
+    def actor(self, index: int) -> Any:
+        """Makes the actor with this number."""
+        return _remote(ActorShell, f"actor-{index}").remote(
+            self._run, index=index, stream=self._stream, source=RayWeightSource(self._registry), folder=self._actors_dir
+        )
+
+    def learner(self) -> Any:
+        """Makes the learner, from the newest checkpoint where there is one."""
+        newest = checkpoints.latest(self._checkpoints_dir)
+        gpu = self._run.learner.device != "cpu" and torch.cuda.is_available()
+        return _remote(LearnerShell, "learner", num_gpus=1 if gpu else 0).remote(
+            self._run,
+            stream=self._stream,
+            sink=RayWeightSink(self._registry),
+            checkpoint=checkpoints.load(newest) if newest else None,
+            version=self._version(),
+        )
+
+    def evaluator(self) -> Any:
+        """Makes the evaluator."""
+        return _remote(EvaluatorShell, "evaluator").remote(
+            self._run, stream=self._stream, source=RayWeightSource(self._registry), probe_set=self.probe_set
+        )
+
+    def record_probe_set(self) -> Any:
+        """Starts a task that records the probe set, unless it is in the cache; returns what to wait for, or None."""
+        if self.probe_set.exists():
+            return None
+        task = ray.remote(num_cpus=0, max_retries=1)(_record)  # pyright: ignore[reportUnknownMemberType, reportCallIssue, reportUnknownVariableType]
+        return task.remote(ProbeSpec.of(self._run), self.probe_set, self._run.actors.fps, self._run.evaluator.nice)
+
+
+def _record(spec: ProbeSpec, path: Path, fps: float, nice: int) -> None:
+    from actors.worlds.walks import record_walk
+
+    settle(part="probe-set", threads=1, nice=nice)
+    walks = (
+        record_walk(world, seed=spec.seed + number, frames=spec.frames, every=spec.every, image_size=spec.image_size, fps=fps)
+        for world in spec.names
+        for number in range(spec.trajectories)
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ProbeSet.from_walks(spec, ((walk.world, walk.frames, walk.labels) for walk in walks)).save(path)

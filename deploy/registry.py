@@ -1,0 +1,106 @@
+"""The weight registry: a Ray actor that owns what was published, and the two ends that the parts hold.
+
+    learner ── offer(info) ─► registry ── payload(version) ─► learner      the registry fetches, so it owns the objects
+    reader ── pull_if_newer(version) ─► registry                           one call, then the object itself
+
+What a process puts into Ray's object store dies with it; what it returns from a call belongs to the caller. So weights
+outlive the learner that made them.
+"""
+
+import asyncio
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from common.messages import VersionInfo
+from common.weights import PayloadKind, StoredVersion, VersionStore
+
+PATIENCE = 30.0
+"""Seconds that a reader waits for the registry."""
+
+_log = logging.getLogger(__name__)
+
+
+class WeightRegistry:
+    """Keeps the newest versions; an asynchronous Ray actor."""
+
+    def __init__(self, keep: int = 4) -> None:
+        self._store = VersionStore[Any](keep)
+
+    async def offer(self, info: VersionInfo, kinds: Sequence[PayloadKind], learner: Any) -> bool:
+        """Fetches a new version's payloads from the learner and keeps them.
+
+        Returns:
+            False where the version is not newer than the newest.
+        """
+        references = {kind: learner.payload.remote(info.version, kind) for kind in kinds}
+        await asyncio.wait([asyncio.wrap_future(reference.future()) for reference in references.values()])
+        return self._store.add(StoredVersion(info, references))
+
+    async def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, list[Any]] | None:
+        """Finds the newest version above `version`: what is known of it, and a reference to its payload in a list."""
+        found = self._store.newer(version, kind)
+        return None if found is None else (found[0], [found[1]])
+
+    async def newest(self) -> VersionInfo | None:
+        """The newest version, published or not."""
+        return self._store.newest
+
+
+class RayWeightSink:
+    """The learner's end: holds what was offered until the registry has fetched it.
+
+    Args:
+        registry: Handle of the registry.
+    """
+
+    def __init__(self, registry: Any) -> None:
+        self._registry = registry
+        self._held: OrderedDict[int, Mapping[PayloadKind, bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type["RayWeightSink"], tuple[Any]]:
+        return RayWeightSink, (self._registry,)
+
+    def offer(self, info: VersionInfo, payloads: Mapping[PayloadKind, bytes]) -> None:
+        """Announces a new version; returns at once."""
+        with self._lock:
+            self._held[info.version] = payloads
+            while len(self._held) > 2:
+                self._held.popitem(last=False)
+        learner = ray.get_runtime_context().current_actor
+        self._registry.offer.remote(info, list(payloads), learner)
+
+    def payload(self, version: int, kind: PayloadKind) -> NDArray[np.uint8]:
+        """The bytes of a payload offered lately, uint8 [bytes].
+
+        Raises:
+            KeyError: Newer versions have taken its place.
+        """
+        with self._lock:
+            return np.frombuffer(self._held[version][kind], np.uint8)
+
+
+class RayWeightSource:
+    """A reader's end.
+
+    Args:
+        registry: Handle of the registry.
+    """
+
+    def __init__(self, registry: Any) -> None:
+        self._registry = registry
+
+    def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, bytes] | None:
+        """Returns the newest version above `version`, or None where there is none."""
+        found = ray.get(self._registry.pull_if_newer.remote(version, kind), timeout=PATIENCE)
+        if found is None:
+            return None
+        info, (reference,) = found
+        return info, ray.get(reference, timeout=PATIENCE).tobytes()

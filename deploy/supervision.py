@@ -1,0 +1,146 @@
+"""Keeps the parts alive: asks each for its status, notices death, failure and silence, and starts it anew."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+import ray.exceptions
+
+from common.errors import RunError
+
+WINDOW = 600.0
+"""Seconds in which the restarts of a part are counted."""
+SILENCE = 15.0
+"""Seconds without a heartbeat after which a part counts as hung."""
+START = 120.0
+"""Seconds that a part has for its first heartbeat."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Part:
+    """One supervised Ray actor.
+
+    Attributes:
+        name: Name of the part.
+        start: Makes the Ray actor and returns its handle.
+        handle: The Ray actor that lives now.
+        status: Its newest status.
+        port: Port of its metrics, once known.
+        restarts: Times it was started anew.
+    """
+
+    name: str
+    start: Callable[[], Any]
+    handle: Any = None
+    status: Any = None
+    port: int | None = None
+    restarts: int = 0
+    started: float = 0.0
+    _asked: Any = None
+    _asked_port: Any = None
+    _deaths: deque[float] = field(default_factory=deque[float])
+
+    def launch(self) -> None:
+        """Starts it."""
+        self.handle = self.start()
+        self.started = time.monotonic()
+        self.port = None
+        self._asked = None
+        self._asked_port = self.handle.metrics_port.remote()
+
+    def ask(self) -> str | None:
+        """Fetches the newest status without waiting.
+
+        Returns:
+            Why it counts as dead, or None while it lives.
+        """
+        if self._asked is None:
+            self._asked = self.handle.status.remote()
+        try:
+            if self._asked_port is not None and ray.wait([self._asked_port], timeout=0)[0]:
+                self.port = ray.get(self._asked_port)
+                self._asked_port = None
+            if ray.wait([self._asked], timeout=0)[0]:
+                reference, self._asked = self._asked, None
+                self.status = ray.get(reference)
+        except ray.exceptions.RayActorError:
+            return "its process died"
+        except ray.exceptions.RayTaskError as error:
+            return f"it failed: {type(error.cause).__name__}: {error.cause}"
+        return None
+
+    def kill(self) -> None:
+        """Ends its process at once."""
+        ray.kill(self.handle, no_restart=True)
+
+    def count_death(self, limit: int) -> None:
+        """Notes a death.
+
+        Raises:
+            RunError: It was one too many.
+        """
+        now = time.monotonic()
+        self._deaths.append(now)
+        while self._deaths and now - self._deaths[0] > WINDOW:
+            self._deaths.popleft()
+        if len(self._deaths) > limit:
+            raise RunError(f"{self.name} died {len(self._deaths)} times in {WINDOW / 60:g} minutes: giving up")
+
+
+class Supervisor:
+    """Watches all parts.
+
+    Args:
+        limit: Deaths of one part within ten minutes that are forgiven.
+        report: Told of each restart: part and reason.
+    """
+
+    def __init__(self, *, limit: int, report: Callable[[str, str], None]) -> None:
+        self._limit = limit
+        self._report = report
+        self.parts: dict[str, Part] = {}
+
+    def add(self, name: str, start: Callable[[], Any]) -> Part:
+        """Starts a part and watches it from now on."""
+        part = self.parts[name] = Part(name, start)
+        part.launch()
+        return part
+
+    def restarts(self) -> dict[str, int]:
+        """Restarts of the parts that had any."""
+        return {name: part.restarts for name, part in self.parts.items() if part.restarts}
+
+    def look(self, silence: Mapping[str, float] | None) -> None:
+        """Looks after every part once.
+
+        Args:
+            silence: Seconds since each part's last heartbeat, or None where Redis cannot be asked.
+
+        Raises:
+            RunError: A part died too often.
+        """
+        for part in self.parts.values():
+            reason = part.ask() or self._hung(part, silence)
+            if reason is None:
+                continue
+            _log.warning("%s: %s; starting it anew", part.name, reason)
+            part.kill()
+            part.count_death(self._limit)
+            part.launch()
+            part.restarts += 1
+            self._report(part.name, reason)
+
+    def _hung(self, part: Part, silence: Mapping[str, float] | None) -> str | None:
+        if silence is None:
+            return None
+        alive_for = time.monotonic() - part.started
+        quiet = silence.get(part.name, float("inf"))
+        if quiet > SILENCE and alive_for > START:
+            return f"no heartbeat for {min(quiet, alive_for):.0f} s"
+        return None

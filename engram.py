@@ -1,0 +1,44 @@
+"""The public face of pamiq-engram: `engram.main` is the command line, `engram.__version__` the version."""
+
+import importlib.util
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PARTS = ("actors", "common", "deploy", "evaluator", "learner")
+
+try:
+    __version__ = version("pamiq-engram")
+except PackageNotFoundError:
+    __version__ = "0+unknown"
+
+
+def _check_parts() -> None:
+    """Makes sure that our short package names are ours: any file called `common.py` could shadow one.
+
+    Raises:
+        ImportError: One is shadowed; the message names the file.
+    """
+    home = Path(__file__).resolve().parent
+    for name in PARTS:
+        spec = importlib.util.find_spec(name)
+        origin = Path(spec.origin).resolve() if spec and spec.origin else None
+        if origin != home / name / "__init__.py":
+            raise ImportError(
+                f"the package {name!r} of pamiq-engram is shadowed by {origin}: "
+                "rename that file, or give pamiq-engram an environment of its own"
+            )
+
+
+_check_parts()
+
+
+def main() -> None:
+    """Runs the command line and exits with its code."""
+    from deploy.cli import main as run
+
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

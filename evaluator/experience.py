@@ -1,0 +1,90 @@
+"""One experience as it is measured: a few frames of it, each with masks that never change.
+
+Shapes: K frames of an experience, H×W pixels.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.probeset import ProbeSet
+
+
+class Kind(StrEnum):
+    """What learners could do with an experience."""
+
+    EXPOSED = "exposed"
+    WITHHELD = "withheld"
+    PLACEBO = "placebo"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Experience:
+    """K frames of one block of one visit.
+
+    Attributes:
+        name: Id of the experience.
+        actor: Who lived it; empty for a placebo.
+        visit: Id of the visit; of the walk for a placebo.
+        world: Name of the world.
+        kind: What learners could do with it.
+        frames: uint8 [K, H, W, 3], evenly spaced in time.
+        numbers: Number of each frame: `seq` of the datum, or its place in a placebo walk.
+        start: System time of the first frame seen, seconds; 0 for a placebo.
+        end: System time of the last frame seen, seconds; 0 for a placebo.
+        ended_ns: Wall clock of the last frame seen, nanoseconds since the epoch; 0 for a placebo.
+    """
+
+    name: str
+    actor: str
+    visit: str
+    world: str
+    kind: Kind
+    frames: NDArray[np.uint8]
+    numbers: tuple[int, ...]
+    start: float = 0.0
+    end: float = 0.0
+    ended_ns: int = 0
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the masks, one a frame, fixed for all time and versions."""
+        return [mask_seed(self.name, number) for number in self.numbers]
+
+
+def mask_seed(experience: str, number: int) -> int:
+    """Derives the seed of a frame's masks from its experience and its number: 63 bits."""
+    digest = blake2b(f"{experience}\0{number}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def evenly(count: int, chosen: int) -> list[int]:
+    """Picks `chosen` of `count` places, in the middles of equal parts."""
+    return [(2 * place + 1) * count // (2 * chosen) for place in range(chosen)]
+
+
+def placebo_experiences(probe_set: ProbeSet, frames: int, block: float) -> list[Experience]:
+    """Cuts the walks in placebo worlds into whole blocks."""
+    length = max(1, int(block / probe_set.spec.every + 1e-9))
+    found: list[Experience] = []
+    for walk in np.unique(probe_set.walk[np.array(probe_set.placebo)[probe_set.world]]):
+        places = np.flatnonzero(probe_set.walk == walk)
+        name = probe_set.spec.names[int(probe_set.world[places[0]])]
+        for start in range(0, len(places) - length + 1, length):
+            chosen = [start + place for place in evenly(length, min(frames, length))]
+            visit = f"placebo/{name}/{walk}"
+            found.append(
+                Experience(
+                    name=f"{visit}/{start // length:04d}",
+                    actor="",
+                    visit=visit,
+                    world=name,
+                    kind=Kind.PLACEBO,
+                    frames=probe_set.frames[places[chosen]],
+                    numbers=tuple(chosen),
+                )
+            )
+    return found

@@ -1,0 +1,179 @@
+"""The evaluator as a Ray actor: reads the stream, pulls the newest candidate, measures it at its own pace.
+
+One thread: stream ─► archive whenever there is time, also between two slices of an evaluation; every so many seconds
+registry ─► spare network ─► evaluation ─► rows, which the driver collects. It may skip versions; it waits for nobody
+and nobody waits for it.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from common.config import RunConfig
+from common.exposure import ExposureRule
+from common.ijepa.model import IJepa
+from common.metrics import Metrics, Role
+from common.process import settle
+from common.status import EvaluatorStatus
+from common.stream import Heartbeat, StreamKeys, StreamReader, connect
+from common.weights import PayloadKind, WeightSource, unpack
+from evaluator.budget import Budget, cpu_clock
+from evaluator.evaluation import Evaluator
+from evaluator.probeset import ProbeSet
+
+POLL = 0.2
+REFRESH = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class EvaluatorShell:
+    """Measures weights versions until it is stopped.
+
+    Args:
+        run: The run's configuration; `redis_url` is where the stream is.
+        stream: Id of the stream.
+        source: The weight registry.
+        probe_set: File of the probe set; waited for, since another process may still be recording it.
+    """
+
+    def __init__(self, run: RunConfig, *, stream: str, source: WeightSource, probe_set: Path) -> None:
+        config = run.evaluator
+        settle(part="evaluator", threads=config.threads, nice=config.nice)
+        self._run = run
+        self._probe_set = probe_set
+        self._source = source
+        self._reader = StreamReader(connect(run.redis_url), keys=StreamKeys(stream))
+        self._rule = ExposureRule(stream=stream, block=run.stream.experience, withhold=run.stream.withhold)
+        self._evaluator: Evaluator | None = None
+        self._model = IJepa(run.learner.model, run.world.image_size, seed=run.seed).eval()
+        self._rows: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._enabled = threading.Event()
+        self._enabled.set()
+        self._rounds = 0
+        self._version = 0
+        self._refreshed = -REFRESH
+        self._failure: BaseException | None = None
+        self._metrics = Metrics(Role.EVALUATOR)
+        self._metrics.follow(self.status)
+        self._port = self._metrics.serve()
+        self._heartbeat = Heartbeat(
+            connect(run.redis_url),
+            keys=StreamKeys(stream),
+            part="evaluator",
+            every=run.stream.heartbeat,
+            progress=lambda: self._rounds,
+        )
+        self._thread = threading.Thread(target=self._run_safely, name="evaluation", daemon=True)
+        self._thread.start()
+
+    def metrics_port(self) -> int:
+        """TCP port of this process's Prometheus endpoint."""
+        return self._port
+
+    def status(self) -> EvaluatorStatus:
+        """Says what was measured last; raises what ended the thread."""
+        if self._failure is not None:
+            raise self._failure
+        if self._evaluator is None:
+            return EvaluatorStatus(activity="waiting for the probe set")
+        return self._evaluator.status()
+
+    def rows(self) -> Sequence[dict[str, Any]]:
+        """Hands over the rows measured since the last call."""
+        with self._lock:
+            taken, self._rows = self._rows, []
+        return taken
+
+    def enable(self, on: bool) -> None:
+        """Switches evaluations on or off; the stream is read all the same."""
+        self._enabled.set() if on else self._enabled.clear()
+
+    def stop(self) -> Sequence[dict[str, Any]]:
+        """Gives up the evaluation under way and hands over the last rows."""
+        self._closing.set()
+        self._thread.join(10.0)
+        self._heartbeat.close()
+        self._metrics.close()
+        return self.rows()
+
+    def _run_safely(self) -> None:
+        try:
+            self._loop()
+        except _Closing:
+            pass
+        except BaseException as error:  # handed to whoever asks for the status, which restarts the evaluator
+            _log.exception("the evaluation thread failed")
+            self._failure = error
+
+    def _loop(self) -> None:
+        config = self._run.evaluator
+        while not self._probe_set.exists():
+            self._rounds += 1
+            if self._closing.wait(POLL):
+                return
+        self._evaluator = Evaluator(self._run, ProbeSet.load(self._probe_set))
+        budget = Budget(config.share, cpu=cpu_clock(config.threads), sleep=self._sleep)
+        next_at = time.monotonic()
+        while not self._closing.wait(POLL):
+            self._read()
+            if time.monotonic() >= next_at and self._enabled.is_set() and self._pull_and_measure(budget):
+                next_at = time.monotonic() + config.every
+
+    def _pull_and_measure(self, budget: Budget) -> bool:
+        assert self._evaluator is not None
+        try:
+            found = self._source.pull_if_newer(self._version, PayloadKind.FULL)
+        except Exception as error:  # the registry may be restarting
+            _log.warning("cannot pull weights (%s: %s)", type(error).__name__, error)
+            return False
+        if found is None:
+            return False
+        info, payload = found
+        self._model.load_state_dict(unpack(payload))
+        budget.pause()
+        evaluation = self._evaluator.evaluate(info, self._model, lambda: self._between(budget))
+        self._version = info.version
+        with self._lock:
+            self._rows.extend(evaluation.rows())
+        return True
+
+    def _between(self, budget: Budget) -> None:
+        """Runs between two slices of an evaluation."""
+        if self._closing.is_set():
+            raise _Closing
+        self._read()
+        budget.pause()
+
+    def _sleep(self, seconds: float) -> None:
+        """Waits without falling silent: long waits go on reading the stream."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._closing.wait(min(left, POLL)):
+                raise _Closing
+            self._read()
+
+    def _read(self) -> None:
+        assert self._evaluator is not None
+        self._rounds += 1
+        try:
+            if time.monotonic() - self._refreshed >= REFRESH:
+                self._reader.refresh()
+                self._refreshed = time.monotonic()
+            data = self._reader.read()
+        except redis.RedisError as error:
+            _log.warning("cannot read the stream (%s: %s)", type(error).__name__, error)
+            return
+        for datum in data:
+            self._evaluator.observe(datum, self._rule.classify(datum.visit, datum.visit_time))
+
+
+class _Closing(Exception):
+    """Ends an evaluation that is under way when the evaluator stops."""

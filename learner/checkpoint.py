@@ -1,0 +1,121 @@
+"""Checkpoints on disk: safetensors and JSON, complete or not there at all.
+
+    checkpoints/step-000001234/
+        model.safetensors       the three networks, float32
+        optimiser.safetensors   moments, mask generator
+        replay.safetensors      the ring: an empty one would fake forgetting
+        ledger.json             what was trained on
+        state.json              schema, step, version, limiter, stream positions and counters; written last
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from common.errors import CheckpointError, RunError
+
+SCHEMA = 1
+
+type Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """Everything a learner needs to go on.
+
+    Attributes:
+        step: Optimiser steps done.
+        model: Parameters and buffers by name, float32.
+        optimiser: The training step's tensors by name.
+        replay: The ring's arrays.
+        ledger: The ledger's table.
+        state: The rest, JSON-able.
+    """
+
+    step: int
+    model: Arrays
+    optimiser: Arrays
+    replay: Arrays
+    ledger: Mapping[str, list[Any]]
+    state: Mapping[str, Any]
+
+
+def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
+    """Writes a checkpoint below `folder` and removes all but the newest `keep`.
+
+    Raises:
+        RunError: The disk is full or refuses; what was begun is removed.
+    """
+    target = folder / f"step-{checkpoint.step:09d}"
+    partial = folder / f".partial-{checkpoint.step:09d}"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        for name in ("model", "optimiser", "replay"):
+            arrays = {key: np.ascontiguousarray(array) for key, array in getattr(checkpoint, name).items()}
+            _write(partial / f"{name}.safetensors", safetensors.numpy.save(arrays))
+        _write(partial / "ledger.json", json.dumps(checkpoint.ledger).encode())
+        state = {"v": SCHEMA, "step": checkpoint.step, **checkpoint.state}
+        _write(partial / "state.json", json.dumps(state).encode())
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+        _sync_folder(folder)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise RunError(f"cannot write the checkpoint {target}: {error.strerror}; free some space and resume") from error
+    for old in _complete(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def latest(folder: Path) -> Path | None:
+    """Finds the newest complete checkpoint below `folder`."""
+    found = _complete(folder)
+    return found[-1] if found else None
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads a checkpoint.
+
+    Raises:
+        CheckpointError: It is missing, damaged or of another schema.
+    """
+    try:
+        state = json.loads((path / "state.json").read_text("utf-8"))
+        if state.get("v") != SCHEMA:
+            raise CheckpointError(f"{path}: schema {state.get('v')!r} is unknown; {SCHEMA} is allowed")
+        arrays = {
+            name: safetensors.numpy.load_file(path / f"{name}.safetensors") for name in ("model", "optimiser", "replay")
+        }
+        ledger = json.loads((path / "ledger.json").read_text("utf-8"))
+        return Checkpoint(step=int(state["step"]), ledger=ledger, state=state, **arrays)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _complete(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*") if (path / "state.json").exists())
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

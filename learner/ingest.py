@@ -1,0 +1,150 @@
+"""From the stream into the replay buffer: a thread that reads, decides what may be trained on, and counts everything.
+
+    StreamReader ─► exposure rule ─► DataCollector (bounded) ─► DataUser.update() in the training thread ─► ring
+
+The thread polls every 20 ms; when the collector is nearly full it stops reading, and the frames wait in Redis.
+"""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import redis
+from pamiq_core.data import DataCollector
+
+from common.exposure import Exposure, ExposureRule
+from common.messages import Datum
+from common.status import ReaderCounts
+from common.stream import StreamReader
+
+POLL = 0.02
+REFRESH = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Ingest:
+    """Feeds one pamiq-core buffer from the stream.
+
+    Args:
+        reader: The stream, at the position to go on from.
+        rule: Says what may be trained on.
+        collectors: pamiq-core collector of each buffer that is fed.
+        image_shape: Shape that frames must have, (H, W, 3); others are gated.
+        room: Collected frames that may wait.
+        counts: Counters to go on from, as `state()` gave them.
+        noted: Called with each datum that is admitted.
+    """
+
+    def __init__(
+        self,
+        reader: StreamReader,
+        *,
+        rule: ExposureRule,
+        collectors: Mapping[str, DataCollector[Any]],
+        image_shape: tuple[int, int, int],
+        room: int,
+        counts: Mapping[str, Mapping[str, int]] | None = None,
+        noted: Callable[[Datum], None],
+    ) -> None:
+        self._reader = reader
+        self._rule = rule
+        self._collectors = collectors
+        self._image_shape = image_shape
+        self._room = room
+        self._counts = {actor: Counter(dict(kept)) for actor, kept in (counts or {}).items()}
+        self._unread: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._added = 0
+        self._collected = 0
+        self._noted = noted
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
+
+    def start(self) -> None:
+        """Begins to read."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._stop.set()
+        self._thread.join(5.0)
+
+    def note_added(self) -> None:
+        """Tells that one collected frame has reached its buffer."""
+        self._added += 1
+
+    @property
+    def resets(self) -> int:
+        """Times the server was found restarted."""
+        return self._reader.resets
+
+    def hold(self) -> threading.Lock:
+        """A lock that, while held, stands the ingest still between two reads: for a consistent checkpoint."""
+        return self._lock
+
+    def state(self) -> dict[str, Any]:
+        """Positions and counters as JSON-able values; take it while holding `hold()` with nothing in the collectors."""
+        return {
+            "positions": self._reader.state(),
+            "counts": {actor: dict(counter) for actor, counter in self._counts.items()},
+        }
+
+    def counts(self) -> dict[str, ReaderCounts]:
+        """Takes the accounting of each actor at one moment; while the server is away, `unread` is the last known."""
+        with self._lock:
+            try:
+                self._unread = self._reader.unread()
+            except redis.RedisError as error:
+                _log.debug("cannot count what is unread: %s", error)
+            return {
+                actor: ReaderCounts(
+                    unread=self._unread.get(actor, 0),
+                    missed=position.missed,
+                    quarantined=position.quarantined,
+                    duplicates=position.duplicates,
+                    **{name: self._counts.get(actor, {}).get(name, 0) for name in ("gated", "guard", "withheld", "admitted")},
+                )
+                for actor, position in self._reader.positions.items()
+            }
+
+    def _run(self) -> None:
+        waited = REFRESH
+        while not self._stop.is_set():
+            try:
+                if waited >= REFRESH:
+                    with self._lock:
+                        self._reader.refresh()
+                    waited = 0.0
+                with self._lock:
+                    data = self._reader.read() if self._collected - self._added < self._room else []
+                    for datum in data:
+                        self._take(datum)
+                busy = bool(data)
+            except redis.RedisError as error:
+                _log.warning("cannot read the stream (%s: %s); trying again", type(error).__name__, error)
+                busy = False
+                waited = REFRESH
+                self._stop.wait(0.5)
+            if not busy:
+                self._stop.wait(POLL)
+                waited += POLL
+
+    def _take(self, datum: Datum) -> None:
+        counter = self._counts.setdefault(datum.actor, Counter())
+        collector = self._collectors.get(datum.buffer)
+        if collector is None or datum.data.shape != self._image_shape:
+            counter["gated"] += 1
+            return
+        match self._rule.classify(datum.visit, datum.visit_time):
+            case Exposure.GUARD:
+                counter["guard"] += 1
+            case Exposure.WITHHELD:
+                counter["withheld"] += 1
+            case Exposure.EXPOSED:
+                counter["admitted"] += 1
+                self._collected += 1
+                collector.collect(datum)
+                self._noted(datum)

@@ -1,0 +1,277 @@
+"""The learner as a plain object: two threads, and everything that a checkpoint must hold.
+
+    ingest thread    stream ─► DataCollector          waits for new entries (polls), or for room in the collector
+    training thread  DataUser ─► ring ─► step ─► publish   waits for the limiter; a request interrupts its slice
+
+Requests (snapshot, pause) come from other threads and are answered by the training thread between two steps.
+"""
+
+import logging
+import threading
+import time as wall
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+import torch
+from pamiq_core.data import DataUsersDict
+from pamiq_core.model import TrainingModelsDict
+from pamiq_core.trainer import TrainersDict
+
+from common.config import RunConfig
+from common.errors import CheckpointError
+from common.exposure import ExposureRule
+from common.ijepa.model import IJepa
+from common.messages import Datum
+from common.metrics import Metric, Metrics, Role
+from common.status import LearnerStatus
+from common.stream import StreamKeys, StreamReader, connect
+from common.weights import WeightSink
+from learner.checkpoint import Checkpoint
+from learner.ingest import Ingest
+from learner.ledger import Ledger
+from learner.limiter import SampleToInsertLimiter
+from learner.publication import PublishedModel, Publisher
+from learner.replay import QUEUE, ReplayRing
+from learner.step import TrainingStep
+from learner.trainer import BUFFER, MODEL, IJepaTrainer
+
+IDLE = 0.02
+
+_log = logging.getLogger(__name__)
+
+
+def choose_device(name: str) -> torch.device:
+    """Turns the config's `auto`, `cpu` or `cuda:N` into a device."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+class Learner:
+    """Trains on the stream until it is closed.
+
+    Args:
+        run: The run's configuration; `redis_url` is where the stream is.
+        stream: Id of the stream.
+        sink: Where weights go.
+        checkpoint: What to go on from.
+        version: Highest version already known to somebody; numbering goes on above it.
+
+    Raises:
+        CheckpointError: The checkpoint does not fit the configuration.
+    """
+
+    def __init__(
+        self,
+        run: RunConfig,
+        *,
+        stream: str,
+        sink: WeightSink,
+        checkpoint: Checkpoint | None = None,
+        version: int = 0,
+    ) -> None:
+        config = run.learner
+        torch.set_num_threads(config.threads)
+        self._config = config
+        self._requests: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
+        self._closing = threading.Event()
+        self._paused = threading.Event()
+        self._rounds = 0
+        self._staleness: deque[tuple[float, float]] = deque(maxlen=512)
+        self.failure: BaseException | None = None
+        state = checkpoint.state if checkpoint else {}
+
+        model = IJepa(config.model, run.world.image_size, seed=run.seed)
+        self._step = TrainingStep(model, config.optim, config.masks, seed=run.seed, device=choose_device(config.device))
+        self._ledger = Ledger.from_table(checkpoint.ledger) if checkpoint else Ledger()
+        self._limiter = SampleToInsertLimiter.from_config(config.replay, config.optim.batch_size)
+        self._ring = ReplayRing(config.replay.capacity, run.world.image_size, seed=run.seed, admit=self._admit)
+        if checkpoint:
+            self._restore(model, checkpoint)
+        version = max(version, int(state.get("version", 0)))
+        self._publisher = Publisher(sink, every=config.publish_every, version=version)
+        self._model = PublishedModel(model, self._publisher, self._step.device)
+        self._trainer = IJepaTrainer(
+            self._step,
+            ring=self._ring,
+            limiter=self._limiter,
+            ledger=self._ledger,
+            batch=config.optim.batch_size,
+            slice=config.slice,
+            interrupted=lambda: not self._requests.empty() or self._closing.is_set() or self._paused.is_set(),
+        )
+        self._trainer.images = int(state.get("images", 0))
+
+        self._users = DataUsersDict.from_data_buffers({BUFFER: self._ring})
+        self._trainers = TrainersDict({"ijepa": self._trainer})
+        self._trainers.attach_training_models(TrainingModelsDict({MODEL: self._model}))
+        self._trainers.attach_data_users(self._users)
+        kept = state.get("ingest", {})
+        self._ingest = Ingest(
+            StreamReader(connect(run.redis_url), keys=StreamKeys(stream), positions=kept.get("positions")),
+            rule=ExposureRule(stream=stream, block=run.stream.experience, withhold=run.stream.withhold),
+            collectors={BUFFER: self._users.data_collectors_dict.acquire(BUFFER)},
+            image_shape=(*run.world.image_size, 3),
+            room=QUEUE // 2,
+            counts=kept.get("counts"),
+            noted=self._note_staleness,
+        )
+        self.metrics = Metrics(Role.LEARNER)
+        self.metrics.follow(self.status)
+        self._thread = threading.Thread(target=self._run, name="training", daemon=True)
+
+    @property
+    def progress(self) -> int:
+        """Grows as long as the training thread goes round, training or waiting."""
+        return self._rounds
+
+    def start(self) -> None:
+        """Begins to read, train and publish."""
+        self._ingest.start()
+        self._thread.start()
+
+    def pause(self) -> None:
+        """Stops training before the next step; reading goes on until the collector is full."""
+        self._paused.set()
+
+    def resume(self) -> None:
+        """Trains again."""
+        self._paused.clear()
+
+    def status(self) -> LearnerStatus:
+        """Says how the learner does.
+
+        Raises:
+            BaseException: What ended the training thread.
+        """
+        if self.failure is not None:
+            raise self.failure
+        behind, age = (float(np.median(column)) for column in zip(*self._staleness, strict=True)) if self._staleness else (0.0, 0.0)
+        return LearnerStatus(
+            step=self._step.step,
+            images=self._trainer.images,
+            images_per_second=self._trainer.images_per_second(),
+            loss=self._trainer.loss,
+            lr=self._step.lr,
+            ring=len(self._ring),
+            capacity=self._ring.capacity,
+            replay_ratio=self._limiter.achieved,
+            waiting="paused" if self._paused.is_set() else self._trainer.waiting,
+            version=self._publisher.version,
+            staleness_versions=behind,
+            staleness_seconds=age,
+            experiences=len(self._ledger),
+            counts=self._ingest.counts(),
+            stream_resets=self._ingest.resets,
+            health=dict(self._model.health),
+        )
+
+    def snapshot(self) -> Checkpoint:
+        """Takes a consistent checkpoint between two steps, while the ingest stands still; writers do not notice."""
+        return self._ask(self._snapshot)
+
+    def drain(self, timeout: float) -> None:
+        """Waits until everything written so far has been read, for at most `timeout` seconds."""
+        end = wall.monotonic() + timeout
+        while wall.monotonic() < end and self.failure is None:
+            if all(counts.unread == 0 for counts in self._ingest.counts().values()):
+                return
+            wall.sleep(0.05)
+
+    def close(self) -> None:
+        """Ends both threads."""
+        self._closing.set()
+        self._ingest.close()
+        self._thread.join(10.0)
+
+    def _admit(self, datum: Datum) -> int:
+        self._limiter.inserted += 1
+        self._ingest.note_added()
+        return self._ledger.admit(datum, step=self._step.step, now_ns=wall.time_ns())
+
+    def _note_staleness(self, datum: Datum) -> None:
+        """Measures how old the weights were that acted on a frame: versions behind the newest then, and seconds."""
+        born = self._publisher.born(datum.weights_version)
+        if born is None:
+            return
+        behind = float(self._publisher.newest_at(datum.captured_ns) - datum.weights_version)
+        age = (datum.captured_ns - born) / 1e9
+        self.metrics.observe(Metric.LEARNER_STALENESS_VERSIONS, behind)
+        self.metrics.observe(Metric.LEARNER_STALENESS_SECONDS, age)
+        self._staleness.append((behind, age))
+
+    def _ask[T](self, request: Callable[[], T]) -> T:
+        answer: Future[T] = Future()
+        self._requests.put((request, answer))
+        while True:
+            try:
+                return answer.result(timeout=1.0)
+            except TimeoutError:
+                if self.failure is not None:
+                    raise self.failure from None
+                if not self._thread.is_alive():
+                    raise CheckpointError("the training thread has ended") from None
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                self._rounds += 1
+                self._answer()
+                ran = False
+                if not self._paused.is_set():
+                    for trainer in self._trainers.values():
+                        ran |= trainer.run()
+                if not ran:
+                    self._closing.wait(IDLE)
+            self._answer()
+        except BaseException as error:  # handed to whoever asks for the status, which ends or restarts the learner
+            _log.exception("the training thread failed")
+            self.failure = error
+
+    def _answer(self) -> None:
+        while True:
+            try:
+                request, answer = self._requests.get_nowait()
+            except Empty:
+                return
+            try:
+                answer.set_result(request())
+            except Exception as error:  # belongs to the one who asked
+                answer.set_exception(error)
+
+    def _snapshot(self) -> Checkpoint:
+        with self._ingest.hold():
+            self._users[BUFFER].update()
+            ingest = self._ingest.state()
+        model = self._model.model
+        return Checkpoint(
+            step=self._step.step,
+            model={name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()},
+            optimiser={name: tensor.detach().cpu().numpy().copy() for name, tensor in self._step.tensors().items()},
+            replay=self._ring.arrays(),
+            ledger=self._ledger.table(),
+            state={
+                "version": self._publisher.version,
+                "images": self._trainer.images,
+                "limiter": {"inserted": self._limiter.inserted, "sampled": self._limiter.sampled},
+                "training_step": self._step.numbers(),
+                "replay": self._ring.numbers(),
+                "ingest": ingest,
+            },
+        )
+
+    def _restore(self, model: IJepa, checkpoint: Checkpoint) -> None:
+        state = checkpoint.state
+        try:
+            model.load_state_dict({name: torch.from_numpy(array) for name, array in checkpoint.model.items()})  # pyright: ignore[reportUnknownMemberType]
+        except RuntimeError as error:
+            raise CheckpointError(f"the checkpoint's model does not fit learner.model: {error}") from None
+        tensors = {name: torch.from_numpy(array) for name, array in checkpoint.optimiser.items()}  # pyright: ignore[reportUnknownMemberType]
+        self._step.restore(tensors, state["training_step"])
+        self._ring.restore(checkpoint.replay, state["replay"])
+        self._limiter.inserted = int(state["limiter"]["inserted"])
+        self._limiter.sampled = int(state["limiter"]["sampled"])

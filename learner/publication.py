@@ -1,0 +1,111 @@
+"""How new weights leave the learner: at a steady pace, numbered, hashed, and never when they are not finite."""
+
+import time as wall
+from collections.abc import Mapping
+from typing import override
+
+import torch
+from pamiq_core import time
+from pamiq_core.torch import TorchInferenceModel, TorchTrainingModel, default_infer_procedure
+from torch import Tensor
+
+from common.ijepa.model import IJepa
+from common.messages import VersionInfo
+from common.weights import PayloadKind, WeightSink, digest, pack
+
+REMEMBERED = 4096
+"""Versions whose moment is kept, for the age of weights that acted."""
+
+
+class Publisher:
+    """Offers a version at most every so many seconds.
+
+    Args:
+        sink: The registry.
+        every: Seconds between versions, wall clock.
+        version: Version to count on from.
+    """
+
+    def __init__(self, sink: WeightSink, *, every: float, version: int = 0) -> None:
+        self._sink = sink
+        self._every = every
+        self._last = -float("inf")
+        self.version = version
+        self._created_ns: dict[int, int] = {}
+        self.held = 0
+
+    def due(self) -> bool:
+        """Says whether it is time for a version."""
+        return wall.monotonic() - self._last >= self._every
+
+    def born(self, version: int) -> int | None:
+        """Wall clock of a version's making, ns; None where this learner did not make it, or long ago."""
+        return self._created_ns.get(version)
+
+    def newest_at(self, moment_ns: int) -> int:
+        """The newest version at a moment of wall clock, ns; 0 before the first."""
+        for version, born in reversed(self._created_ns.items()):
+            if born <= moment_ns:
+                return version
+        return 0
+
+    def publish(self, model: IJepa, *, step: int, health: Mapping[str, float]) -> VersionInfo:
+        """Offers the model's parameters as the next version.
+
+        Args:
+            model: The networks, on any device.
+            step: Optimiser steps done.
+            health: What the last steps measured; travels with the version.
+        """
+        encoder = model.target_encoder.state_dict()
+        full = model.state_dict()
+        finite = _finite(full)
+        self.version += 1
+        self._last = wall.monotonic()
+        self.held += not finite
+        info = VersionInfo(
+            version=self.version,
+            step=step,
+            created_ns=wall.time_ns(),
+            system_time=time.time(),
+            digest=digest(encoder),
+            published=finite,
+            health=dict(health),
+        )
+        self._created_ns[info.version] = info.created_ns
+        if len(self._created_ns) > REMEMBERED:
+            del self._created_ns[min(self._created_ns)]
+        self._sink.offer(info, {PayloadKind.ENCODER: pack(encoder), PayloadKind.FULL: pack(full)})
+        return info
+
+
+def _finite(tensors: Mapping[str, Tensor]) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values() if tensor.is_floating_point())
+
+
+class PublishedModel(TorchTrainingModel[IJepa]):
+    """A pamiq-core training model whose `sync` publishes instead of swapping modules.
+
+    pamiq-core's own `sync_impl` exchanges the training and the inference module; here inference lives in other
+    processes, so that the module, its compiled graphs and its optimiser's parameters stay where they are.
+
+    Args:
+        model: The networks.
+        publisher: Where versions go.
+        device: Where to train.
+    """
+
+    def __init__(self, model: IJepa, publisher: Publisher, device: torch.device) -> None:
+        super().__init__(model, device=device)
+        self._publisher = publisher
+        self.step = 0
+        self.health: Mapping[str, float] = {}
+
+    @override
+    def _create_inference_model(self) -> TorchInferenceModel[IJepa]:
+        return TorchInferenceModel(self.model, default_infer_procedure)
+
+    @override
+    def sync_impl(self, inference_model: TorchInferenceModel[IJepa]) -> None:
+        if self._publisher.due():
+            self._publisher.publish(self.model, step=self.step, health=self.health)

@@ -1,0 +1,76 @@
+"""The learner as a Ray actor: settles the process and passes every call on."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.config import RunConfig
+from common.process import settle
+from common.status import LearnerStatus
+from common.stream import Heartbeat, StreamKeys, connect
+from common.weights import PayloadKind, WeightSink
+from learner.checkpoint import Checkpoint
+from learner.learner import Learner
+
+
+class FetchableSink(WeightSink, Protocol):
+    """A sink from which the registry comes to fetch what was offered."""
+
+    def payload(self, version: int, kind: PayloadKind) -> NDArray[np.uint8]:
+        """The bytes of a payload offered lately, uint8 [bytes]."""
+        ...
+
+
+class LearnerShell:
+    """Runs one `Learner` in a process of its own. Arguments as there."""
+
+    def __init__(
+        self, run: RunConfig, *, stream: str, sink: FetchableSink, checkpoint: Checkpoint | None, version: int
+    ) -> None:
+        settle(part="learner", threads=run.learner.threads, nice=run.learner.nice)
+        self._sink = sink
+        self._learner = Learner(run, stream=stream, sink=sink, checkpoint=checkpoint, version=version)
+        self._learner.start()
+        self._port = self._learner.metrics.serve()
+        self._heartbeat = Heartbeat(
+            connect(run.redis_url),
+            keys=StreamKeys(stream),
+            part="learner",
+            every=run.stream.heartbeat,
+            progress=lambda: self._learner.progress,
+        )
+
+    def metrics_port(self) -> int:
+        """TCP port of this process's Prometheus endpoint."""
+        return self._port
+
+    def status(self) -> LearnerStatus:
+        """Says how the learner does; raises what ended it."""
+        return self._learner.status()
+
+    def payload(self, version: int, kind: PayloadKind) -> NDArray[np.uint8]:
+        """Gives the registry what was offered; the object belongs to the caller and outlives this process."""
+        return self._sink.payload(version, kind)
+
+    def snapshot(self) -> Checkpoint:
+        """Takes a consistent checkpoint."""
+        return self._learner.snapshot()
+
+    def pause(self) -> None:
+        """Stops training."""
+        self._learner.pause()
+
+    def resume(self) -> None:
+        """Trains again."""
+        self._learner.resume()
+
+    def stop(self, drain: float) -> tuple[LearnerStatus, Checkpoint]:
+        """Reads what is left, for at most `drain` seconds, and hands over the last status and checkpoint."""
+        self._learner.drain(drain)
+        checkpoint = self._learner.snapshot()
+        status = self._learner.status()
+        self._learner.close()
+        self._learner.metrics.close()
+        self._heartbeat.close()
+        return status, checkpoint

@@ -1,0 +1,111 @@
+"""The pamiq-core trainer of I-JEPA: many steps in one `train()`, bounded in seconds, paced by the limiter."""
+
+import time as wall
+from collections import deque
+from collections.abc import Callable
+from typing import cast, override
+
+import torch
+from pamiq_core.trainer import Trainer
+
+from learner.ledger import Ledger
+from learner.limiter import SampleToInsertLimiter
+from learner.publication import PublishedModel
+from learner.replay import ReplayRing
+from learner.step import StepReport, TrainingStep
+
+MODEL = "ijepa"
+"""Name of the training model."""
+BUFFER = "frames"
+"""Name of the data buffer, on the actors' side and here."""
+
+
+class IJepaTrainer(Trainer):
+    """Draws from the ring, steps, and books what was used.
+
+    Built once: pamiq-core's `TorchTrainer` makes its optimisers anew at every `run()`, which comes here every second.
+
+    Args:
+        step: The training step.
+        ring: The buffer behind the data user `frames`.
+        limiter: Says when a batch may be drawn.
+        ledger: Notes what was used.
+        batch: Frames a step.
+        slice: Longest time of one `train()`, seconds.
+        interrupted: Asks to come back early, for a pause or a checkpoint.
+    """
+
+    def __init__(
+        self,
+        step: TrainingStep,
+        *,
+        ring: ReplayRing,
+        limiter: SampleToInsertLimiter,
+        ledger: Ledger,
+        batch: int,
+        slice: float,  # noqa: A002 - the config's own word
+        interrupted: Callable[[], bool],
+    ) -> None:
+        super().__init__(BUFFER)
+        self._step = step
+        self._ring = ring
+        self._limiter = limiter
+        self._ledger = ledger
+        self._batch = batch
+        self._slice = slice
+        self._interrupted = interrupted
+        self._moments: deque[tuple[float, int]] = deque(maxlen=4096)
+        self._loss = float("nan")
+        self.images = 0
+
+    @property
+    def loss(self) -> float:
+        """Mean I-JEPA loss of the last slice."""
+        return self._loss
+
+    @property
+    def waiting(self) -> str:
+        """Why no batch may be drawn now; empty when one may."""
+        if self._limiter.allows(self._batch):
+            return ""
+        return "fill" if self._limiter.inserted < self._limiter.min_fill else "ratio"
+
+    def images_per_second(self, window: float = 10.0) -> float:
+        """Frames used a second over the last `window` seconds."""
+        now = wall.monotonic()
+        recent = [images for moment, images in list(self._moments) if now - moment <= window]
+        return sum(recent) / window
+
+    @override
+    def on_training_models_attached(self) -> None:
+        self._model = cast(PublishedModel, self.get_training_model(MODEL))
+
+    @override
+    def is_trainable(self) -> bool:
+        self.get_data_user(BUFFER).update()
+        return self._limiter.allows(self._batch)
+
+    @override
+    def train(self) -> None:
+        end = wall.monotonic() + self._slice
+        user = self.get_data_user(BUFFER)
+        reports: list[StepReport] = []
+        while self._limiter.allows(self._batch) and not self._interrupted():
+            reports.append(self._train_batch())
+            user.update()
+            if wall.monotonic() >= end:
+                break
+        self._model.step = self._step.step
+        if reports:
+            # Read once a slice: every read waits for the device.
+            self._loss = float(torch.stack([report.loss for report in reports]).mean())
+            self._model.health = reports[-1].read() | {"loss": self._loss}
+
+    def _train_batch(self) -> StepReport:
+        batch = self._ring.sample(self._batch)
+        self._limiter.sampled += self._batch
+        report = self._step(torch.from_numpy(batch.frames_BHWC))  # pyright: ignore[reportUnknownMemberType]
+        self._ledger.expose(batch.rows_B, step=self._step.step, now_ns=wall.time_ns())
+        self.images += self._batch
+        self._moments.append((wall.monotonic(), self._batch))
+        return report

@@ -1,0 +1,154 @@
+"""The catalogue, what a status turns into, and what a scrape shows."""
+
+import json
+import math
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from common.metrics import Kind, Metric, Metrics, Role, Sample, rows, samples
+from common.status import (
+    ActorStatus,
+    EvaluatorStatus,
+    LearnerStatus,
+    ReaderCounts,
+    RunStatus,
+    StoreStatus,
+    WriterCounts,
+)
+
+ACTOR = ActorStatus(
+    name="actor-0",
+    world='odd "world"\\',
+    frames=90,
+    fps=9.8,
+    late=2,
+    counts=WriterCounts(captured=100, written=93, dropped={"spool_full": 5}, spooled=2),
+    weights_version=3,
+)
+LEARNER = LearnerStatus(
+    step=10,
+    images=320,
+    waiting="ratio",
+    counts={"actor-0": ReaderCounts(unread=3, withheld=20, guard=10, admitted=59, missed=1)},
+    health={"grad_norm": 0.5},
+)
+EVALUATOR = EvaluatorStatus(
+    version=2, probes={"world": {"trained": 0.6, "pixels": 0.5}}, losses={"placebo": 0.4}, health={"rankme": 31.0}
+)
+RUN = RunStatus(
+    phase="running",
+    actors=(ACTOR,),
+    learner=LEARNER,
+    evaluator=EVALUATOR,
+    store=StoreStatus(up=True, entries={"actor-0": 93}, memory=5_000_000),
+    restarts={"learner": 1},
+)
+STATUS = {Role.ACTOR: ACTOR, Role.LEARNER: LEARNER, Role.EVALUATOR: EVALUATOR, Role.DRIVER: RUN}
+
+
+def scraped(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@pytest.fixture
+def metrics() -> Iterator[Metrics]:
+    metrics = Metrics(Role.ACTOR)
+    yield metrics
+    metrics.close()
+
+
+def test_names_follow_the_conventions() -> None:
+    names = [metric.value.name for metric in Metric]
+    assert len(set(names)) == len(names)
+    for metric in Metric:
+        spec = metric.value
+        assert spec.name.startswith(f"engram_{spec.role}_")
+        assert spec.name.endswith("_total") == (spec.kind is Kind.COUNTER)
+        assert spec.help.endswith(".")
+        assert bool(spec.buckets) == (spec.kind is Kind.HISTOGRAM)
+        assert list(spec.buckets) == sorted(spec.buckets)
+        assert not {"run", "part"} & set(spec.labels), "target labels of the driver's /sd"
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_full_status_gives_every_counter_and_gauge_of_its_role(role: Role) -> None:
+    given = {sample.metric for sample in samples(STATUS[role])}
+    assert given == {m for m in Metric if m.value.role is role and m.value.kind is not Kind.HISTOGRAM}
+
+
+def test_the_accounting_can_be_redone_from_the_samples_alone() -> None:
+    value = {sample.key: sample.value for sample in samples(ACTOR)}
+    dropped = sum(number for key, number in value.items() if key.startswith("engram_actor_dropped_frames_total"))
+    written = value["engram_actor_written_frames_total"]
+    assert value["engram_actor_captured_frames_total"] == written + dropped + value["engram_actor_spooled_frames"]
+    read = sum(s.value for s in samples(LEARNER) if s.metric in (Metric.LEARNER_READ, Metric.LEARNER_UNREAD))
+    assert read == written
+
+
+def test_causes_that_never_came_are_zero_and_new_ones_are_shown() -> None:
+    status = ActorStatus(name="a", counts=WriterCounts(dropped={"meteor": 1}))
+    dropped = {s.labels[0]: s.value for s in samples(status) if s.metric is Metric.ACTOR_DROPPED}
+    assert dropped == {"spool_full": 0, "died": 0, "rejected": 0, "meteor": 1}
+
+
+def test_wrong_labels_fail_loudly() -> None:
+    with pytest.raises(AssertionError, match="engram_actor_dropped_frames_total wants other labels"):
+        Sample(Metric.ACTOR_DROPPED, 1)
+
+
+def test_observing_what_is_no_histogram_of_the_role_fails_loudly(metrics: Metrics) -> None:
+    for metric in (Metric.ACTOR_CAPTURED, Metric.LEARNER_STALENESS_SECONDS):
+        with pytest.raises(KeyError):
+            metrics.observe(metric, 1.0)
+
+
+def test_rows_name_parts_and_hold_strict_json() -> None:
+    found = list(rows(RUN, t=12.5))
+    assert [row["part"] for row in found] == ["driver", "actor-0", "learner", "evaluator"]
+    assert all(row["t"] == 12.5 for row in found)
+    assert found[2]["engram_learner_loss"] is None
+    assert found[2]['engram_learner_read_entries_total{actor="actor-0",fate="withheld"}'] == 20
+    assert found[1]['engram_actor_world_info{world="odd \\"world\\"\\\\"}'] == 1
+    json.dumps(found, allow_nan=False)
+
+
+def test_the_endpoint_shows_the_newest_status_and_the_histograms(metrics: Metrics) -> None:
+    status = ActorStatus(name="actor-0")
+    metrics.follow(lambda: status)
+    port = metrics.serve()
+    status = ACTOR
+    for seconds in (0.004, 0.04, 3.0):
+        metrics.observe(Metric.ACTOR_STEP_SECONDS, seconds)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        found = scraped(answer.read().decode())
+    assert found["engram_actor_captured_frames_total", ()] == 100
+    assert found["engram_actor_dropped_frames_total", (("cause", "spool_full"),)] == 5
+    assert found["engram_actor_step_seconds_bucket", (("le", "0.005"),)] == 1
+    assert found["engram_actor_step_seconds_bucket", (("le", "+Inf"),)] == 3
+    assert math.isclose(found["engram_actor_step_seconds_sum", ()], 3.044)
+    assert found["engram_actor_world_info", (("world", ACTOR.world),)] == 1
+    assert "process_cpu_seconds_total" in {name for name, _ in found}
+
+
+def test_closing_frees_the_port(metrics: Metrics) -> None:
+    port = metrics.serve()
+    metrics.close()
+    assert metrics.serve(port=port) == port
+
+
+def test_observing_is_cheap_enough_for_the_frame_loop(metrics: Metrics) -> None:
+    rounds: list[float] = []
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(2000):
+            metrics.observe(Metric.ACTOR_INTERVAL_SECONDS, 0.1)
+        rounds.append((time.perf_counter() - start) / 2000)
+    assert min(rounds) < 5e-6

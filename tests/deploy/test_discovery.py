@@ -1,0 +1,101 @@
+"""The driver's HTTP server, spoken to as Prometheus, a browser and a stranger would."""
+
+import json
+import socket
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPResponse
+from typing import Any
+
+import pytest
+
+from common.errors import ConfigError
+from common.metrics import Metrics, Role
+from common.status import ActorStatus, RunStatus
+from deploy.discovery import MetricsDirectory
+
+STATUS = RunStatus(phase="running", run_dir="runs/one", actors=(ActorStatus(name="actor-0", fps=9.5),))
+
+
+@pytest.fixture
+def directory() -> Iterator[MetricsDirectory]:
+    metrics = Metrics(Role.DRIVER)
+    metrics.follow(lambda: STATUS)
+    directory = MetricsDirectory(run="one", metrics=metrics, status=lambda: STATUS)
+    yield directory
+    directory.close()
+
+
+def ask(directory: MetricsDirectory, path: str, method: str = "GET", **headers: str) -> tuple[HTTPResponse, bytes]:
+    connection = HTTPConnection("127.0.0.1", directory.port, timeout=5)
+    connection.request(method, path, headers=headers)
+    answer = connection.getresponse()
+    return answer, answer.read()
+
+
+def sd(directory: MetricsDirectory) -> list[dict[str, Any]]:
+    answer, body = ask(directory, "/sd")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    return json.loads(body)
+
+
+def test_parts_come_move_and_go(directory: MetricsDirectory) -> None:
+    driver = {"targets": [f"127.0.0.1:{directory.port}"], "labels": {"part": "driver", "run": "one"}}
+    assert sd(directory) == [driver]
+    directory.register("actor-0", 4001)
+    directory.register("actor-0", 4002)
+    actor = {"targets": ["127.0.0.1:4002"], "labels": {"part": "actor-0", "run": "one"}}
+    assert sd(directory) == [actor, driver]
+    directory.forget("actor-0")
+    directory.forget("actor-0")
+    assert sd(directory) == [driver]
+
+
+def test_the_drivers_own_metrics(directory: MetricsDirectory) -> None:
+    answer, body = ask(directory, "/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert 'engram_driver_phase{phase="running"} 1.0' in body.decode()
+
+
+def test_status_is_strict_json(directory: MetricsDirectory) -> None:
+    _, body = ask(directory, "/status?pretty=1")
+    status = json.loads(body, parse_constant=pytest.fail)
+    assert status["actors"][0]["fps"] == 9.5
+    assert status["learner"]["loss"] is None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:80", "LOCALHOST", "[::1]:8000"])
+def test_loopback_names_may_ask(directory: MetricsDirectory, host: str) -> None:
+    assert ask(directory, "/sd", Host=host)[0].status == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "[::1", ""])
+def test_other_names_may_not(directory: MetricsDirectory, host: str) -> None:
+    answer, body = ask(directory, "/status", Host=host)
+    assert answer.status == 403
+    assert b"runs/one" not in body
+
+
+def test_it_only_reads(directory: MetricsDirectory) -> None:
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        assert ask(directory, "/sd", method)[0].status == 501
+    assert ask(directory, "/nothing")[0].status == 404
+
+
+def test_a_port_that_is_taken_is_a_config_error() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match="cannot be had") as error:
+            MetricsDirectory(run="one", metrics=Metrics(Role.DRIVER), status=lambda: STATUS, port=port)
+    assert (error.value.field, error.value.value) == ("metrics_port", port)
+
+
+def test_closing_frees_the_port(directory: MetricsDirectory) -> None:
+    again = MetricsDirectory(run="one", metrics=Metrics(Role.DRIVER), status=lambda: STATUS)
+    port = again.port
+    again.close()
+    second = MetricsDirectory(run="one", metrics=Metrics(Role.DRIVER), status=lambda: STATUS, port=port)
+    assert second.port == port
+    second.close()

@@ -1,0 +1,180 @@
+"""The end of a run: sums, differences, and a sentence that follows from the intervals."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from common.status import ActorStatus, LearnerStatus, ReaderCounts, RunStatus, WriterCounts
+from deploy.summary import Estimate, Evaluated, compare, read_evaluations, sentence, summary
+
+STATUS = RunStatus(
+    elapsed=600.0,
+    phase="stopping",
+    actors=(
+        ActorStatus(
+            name="actor-0",
+            world="w0",
+            visit="a-0",
+            late=3,
+            interval_p99=0.1,
+            counts=WriterCounts(captured=6000, written=6000),
+        ),
+        ActorStatus(
+            name="actor-1",
+            world="w1",
+            visit="b-0",
+            interval_p99=0.2,
+            counts=WriterCounts(captured=5000, written=4970, dropped={"spool_full": 28, "died": 0}, spooled=2),
+        ),
+    ),
+    learner=LearnerStatus(
+        step=100,
+        images=3200,
+        loss=0.4,
+        version=1,
+        counts={
+            "actor-0": ReaderCounts(admitted=4500, withheld=1000, guard=500),
+            "actor-1": ReaderCounts(admitted=4000, withheld=700, guard=260, missed=7),
+        },
+    ),
+    restarts={"actor-1": 1},
+)
+
+
+def estimate(value: float, half: float = 0.01) -> Estimate:
+    return Estimate(value=value, low=value - half, high=value + half)
+
+
+def evaluated(**probes: tuple[float, float, float]) -> Evaluated:
+    return Evaluated(
+        version=7,
+        system_time=0.0,
+        probes={
+            name: dict(zip(("trained", "random", "pixels"), map(estimate, scores), strict=True))
+            for name, scores in probes.items()
+        },
+        losses={"exposed": estimate(0.39), "withheld": None, "placebo": estimate(0.41)},
+        rankme={"trained": 30.0, "random": 39.0},
+    )
+
+
+def shown(
+    status: RunStatus, *evaluations: Evaluated, width: int = 80, events: tuple[Mapping[str, Any], ...] = ()
+) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(summary(status, evaluations, events, directory=Path("runs/one"), picture=Path("runs/one/p.png")))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def cells(text: str, name: str, nth: int = 0) -> list[str]:
+    found = [row for row in text.splitlines() if row.strip().startswith(name)]
+    return found[nth].strip().removeprefix(name).split("  ")[-1:] and found[nth].strip().removeprefix(name).split()
+
+
+def test_sums_that_hold_get_a_tick_and_others_their_difference() -> None:
+    text = shown(STATUS)
+    assert cells(text, "captured") == ["6,000", "5,000", "11,000"]
+    assert cells(text, "+ dropped: spool full") == ["0", "28", "28"]
+    assert "died" not in text
+    assert cells(text, "adds up", 0) == ["✓", "✓", "✓"]
+    assert cells(text, "adds up", 1) == ["✓", "✗", "+3", "✗", "+3"]
+    assert cells(text, "frames/s, mean") == ["10.0", "8.3", "18.3"]
+    assert cells(text, "interval p99, ms") == ["100", "200", "200"]
+
+
+def test_of_many_actors_the_first_and_the_sum_are_shown() -> None:
+    many = replace(STATUS, actors=tuple(replace(STATUS.actors[0], name=f"actor-{n}") for n in range(40)))
+    assert cells(shown(many, width=120), "captured") == ["6,000"] * 5 + ["240,000"]
+
+
+def test_what_was_seen_comes_from_statuses_events_and_experiences() -> None:
+    event = {"kind": "visit", "world": "w2", "visit": "a-1"}
+    assert "11,000 frames by 2 actors on 3 visits to 3 worlds · 1 restart (actor-1 ×1)" in shown(
+        STATUS, events=(event, event, {"kind": "started"}), width=120
+    )
+
+
+def test_everything_fits_into_80_columns() -> None:
+    text = shown(STATUS, evaluated(world=(0.7, 0.6, 0.5), place=(0.3, 0.3, 0.3), heading=(0.1, 0.2, 0.0)))
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "0.700" in text
+    assert "[0.690, 0.710]" in text
+    assert "30.0 (random-init 39.0)" in text
+    assert "runs/one/p.png" in text
+
+
+@pytest.mark.parametrize(
+    ("scores", "outcome"),
+    [
+        ((0.70, 0.60, 0.50), "above both"),
+        ((0.70, 0.69, 0.50), "not apart"),
+        ((0.50, 0.50, 0.50), "not apart"),
+        ((0.70, 0.60, 0.75), "below one"),
+    ],
+)
+def test_only_intervals_apart_are_a_difference(scores: tuple[float, float, float], outcome: str) -> None:
+    assert compare(evaluated(world=scores).probe("world")) == outcome
+
+
+def test_without_an_interval_there_is_no_comparison() -> None:
+    scores = evaluated(world=(0.7, 0.6, 0.5)).probe("world")
+    assert compare({**scores, "pixels": None}) == ""
+    assert compare({**scores, "pixels": Estimate(value=0.5)}) == ""
+    assert compare({**scores, "trained": Estimate(value=0.9)}) == ""
+
+
+def test_the_sentence_is_as_good_or_bad_as_the_run() -> None:
+    assert sentence(None) == "Nothing was evaluated, so nothing can be said about what was learnt."
+    assert "nothing can be said" in sentence(evaluated())
+    good = sentence(evaluated(world=(0.7, 0.6, 0.5), place=(0.7, 0.6, 0.5), depth=(0.7, 0.6, 0.5)))
+    assert good.startswith(
+        "At v7 the trained encoder is above random-init and pixels on world, place and depth (by 95 %"
+    )
+    mixed = sentence(evaluated(world=(0.7, 0.6, 0.5), place=(0.6, 0.6, 0.5), depth=(0.4, 0.6, 0.5)))
+    assert (
+        "above random-init and pixels on world; not distinguishable from the better baseline on place; below" in mixed
+    )
+    assert "below a baseline on depth" in mixed
+    assert "above" not in sentence(evaluated(world=(0.4, 0.6, 0.5)))
+
+
+def test_rows_of_a_version_are_put_together() -> None:
+    no = {"not_measurable": "no experience had ended"}
+    score = {"value": 0.6, "low": 0.5, "high": 0.7, "frames": 480, "clusters": 16}
+
+    def head(version: int, loss: float) -> dict[str, Any]:
+        return {
+            "row": "evaluation",
+            "version": version,
+            "system_time": 5.0,
+            "probes": {"world": {"trained": score, "random": {"value": 0.5, "low": None, "high": None}, "pixels": no}},
+            "losses": {"exposed": {"value": loss}, "placebo": no},
+            "health": {"trained": {"rankme": 30.0}, "random": no},
+        }
+
+    lived = {"row": "experience", "experience": "a/0", "kind": "exposed", "world": "w", "visit": "a"}
+    rows = [
+        head(1, 0.3),
+        {**lived, "version": 1, "start": 1.0, "end": 4.0, "age": 1.0, "loss": 0.3},
+        head(2, 0.2),
+        {**lived, "version": 2, "start": 1.0, "end": 4.0, "age": 2.0, "loss": None},
+        {"row": "gap", "because": "restarted"},
+        head(1, 0.4),
+    ]
+    second, first = read_evaluations(rows)
+    assert (first.version, first.lived[0].loss) == (1, 0.3)
+    assert first.losses == {"exposed": Estimate(value=0.4), "placebo": None}
+    assert second.lived[0].loss != second.lived[0].loss
+    world = second.probe("world")
+    assert world["trained"] == Estimate(value=0.6, low=0.5, high=0.7)
+    assert str(world["random"]) == "0.500"
+    assert world["pixels"] is None
+    assert second.rankme["trained"] == 30.0
+    assert second.probe("depth") == {"trained": None, "random": None, "pixels": None}

@@ -1,0 +1,209 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from common.config.model import MaskConfig, ModelConfig
+from common.exposure import Exposure
+from common.ijepa.masks import fixed_masks
+from common.ijepa.model import IJepa
+from common.messages import Datum
+from evaluator.experience import Kind, evenly, mask_seed
+from evaluator.experiences import ExperienceArchive, ExperienceLoss
+from evaluator.probeset import ProbeSet
+from tests.evaluator.lives import BLOCK, Life
+from tests.evaluator.walks import SIZE, probe_set, spec
+
+MODEL = ModelConfig(patch_size=4, dim=16, depth=1, heads=2, predictor_dim=8, predictor_depth=1, predictor_heads=1)
+MASKS = MaskConfig()
+
+
+def archive(*, frames: int = 8, limit: int = 100, probes: ProbeSet | None = None) -> ExperienceArchive:
+    return ExperienceArchive(frames=frames, limit=limit, block=BLOCK, image_size=SIZE, probe_set=probes)
+
+
+def fed(seconds: float) -> tuple[ExperienceArchive, list[tuple[Datum, Exposure]]]:
+    kept, data = archive(), list(Life().live(seconds))
+    for datum, kind in data:
+        kept.observe(datum, kind)
+    return kept, data
+
+
+@pytest.fixture(scope="module")
+def model() -> IJepa:
+    return IJepa(MODEL, SIZE, seed=1)
+
+
+def test_frames_are_spread_over_the_block() -> None:
+    kept, data = fed(61)
+    by_seq = {datum.seq: datum for datum, _ in data}
+    assert [item.name for item in kept.followed] == [f"actor-0/0/{block:04d}" for block in range(6)]
+    for item in kept.followed:
+        times = np.array([by_seq[number].visit_time for number in item.numbers])
+        assert len(times) == 8
+        assert np.ptp(np.diff(times)) <= 0.5 + 1e-9
+        assert times[-1] - times[0] >= 7
+        for frame, number in zip(item.frames, item.numbers, strict=True):
+            assert np.array_equal(frame, by_seq[number].data)
+
+
+def test_fast_cameras_are_thinned_to_the_same_spread() -> None:
+    kept = archive()
+    life = Life(fps=60)
+    for datum, kind in life.live(21):
+        kept.observe(datum, kind)
+    for item in kept.followed:
+        steps = np.diff(item.numbers)
+        assert len(item.numbers) == 8
+        assert steps.min() > 40
+        assert np.ptp(steps) <= 32
+
+
+def test_guard_frames_are_never_kept() -> None:
+    kept, data = fed(301)
+    kinds = {datum.seq: kind for datum, kind in data}
+    assert Exposure.GUARD in kinds.values()
+    for item in kept.followed:
+        assert {kinds[number] for number in item.numbers} == {Exposure(item.kind)}
+    assert {item.kind for item in kept.followed} == {Kind.EXPOSED, Kind.WITHHELD}
+
+
+def test_only_complete_experiences_are_measured() -> None:
+    kept, _ = fed(20)
+    assert len(kept.followed) == 1
+    more = Life()
+    more.steps = 200
+    datum, kind = next(more.live(0.1))
+    kept.observe(datum, kind)
+    assert len(kept.followed) == 2
+
+
+def test_actors_do_not_close_each_others_experiences() -> None:
+    kept, one, two = archive(), Life("a"), Life("b")
+    for first, second in zip(one.live(15), two.live(15), strict=True):
+        kept.observe(*first)
+        kept.observe(*second)
+    assert sorted(item.name for item in kept.followed) == ["a/0/0000", "b/0/0000"]
+
+
+def test_pieces_of_experiences_are_left_out_and_counted() -> None:
+    kept = archive()
+    for datum, kind in Life(visit=13).live(26.2):
+        kept.observe(datum, kind)
+    assert [item.name for item in kept.followed] == ["actor-0/0/0000", "actor-0/1/0000"]
+    assert kept.counts.short == 2
+
+
+def test_repeated_and_foreign_frames_are_refused() -> None:
+    kept, data = fed(11)
+    before = kept.followed
+    for datum, kind in data[-30:]:
+        kept.observe(datum, kind)
+    last, kind = data[-1]
+    kept.observe(replace(last, seq=999, data=np.zeros((8, 8, 3), np.uint8)), kind)
+    kept.observe(replace(last, seq=1000, data=np.zeros((*SIZE, 3), np.float32)), kind)
+    assert kept.followed == before
+    assert kept.counts.refused == 32
+
+
+def test_contradictory_kinds_are_our_bug() -> None:
+    kept, data = fed(5)
+    last, kind = data[-1]
+    other = Exposure.WITHHELD if kind is Exposure.EXPOSED else Exposure.EXPOSED
+    with pytest.raises(ValueError, match="both"):
+        kept.observe(replace(last, seq=999), other)
+    with pytest.raises(ValueError, match="placebo"):
+        kept.observe(replace(last, seq=1000), "placebo")
+
+
+def test_the_bound_holds_and_visits_stay() -> None:
+    kept = archive(limit=24)
+    for datum, kind in Life().live(1200):
+        kept.observe(datum, kind)
+        assert kept.counts.followed <= 24
+    counts = kept.counts
+    assert counts.followed == 24
+    assert counts.followed + counts.thinned + counts.short == 119
+    assert {item.visit for item in kept.followed} == {f"actor-0/{number}" for number in range(20)}
+
+
+def test_placebos_are_whole_blocks_of_placebo_walks() -> None:
+    probes = probe_set(spec(worlds=1, placebo=1, trajectories=4, frames=25))
+    kept = archive(probes=probes)
+    assert kept.counts.placebo == 8
+    for item in kept.followed:
+        assert item.kind is Kind.PLACEBO
+        assert item.world == "p0"
+        walk = int(item.visit.rpartition("/")[2])
+        assert np.array_equal(item.frames, probes.frames[probes.walk == walk][list(item.numbers)])
+    assert kept.followed[1].numbers == (10, 11, 13, 14, 15, 16, 18, 19)
+
+
+def test_placebos_leave_room_for_life() -> None:
+    probes = probe_set(spec(worlds=1, placebo=2, trajectories=8, frames=30))
+    kept = archive(limit=20, probes=probes)
+    for datum, kind in Life().live(400):
+        kept.observe(datum, kind)
+    assert (kept.counts.placebo, kept.counts.followed) == (5, 15)
+
+
+def losses(found: list[ExperienceLoss]) -> dict[str, float]:
+    return {item.experience.name: item.loss for item in found if item.loss is not None}
+
+
+def test_loss_is_the_training_loss_under_the_frames_own_masks(model: IJepa) -> None:
+    kept, _ = fed(31)
+    found = kept.measure(model, MASKS, 7)
+    assert {item.version for item in found} == {7}
+    for item in found:
+        seeds = [mask_seed(item.experience.name, number) for number in item.experience.numbers]
+        each = [
+            float(model.sample_losses(torch.as_tensor(frame[None]), fixed_masks(MASKS, model.grid, [seed]))[0])
+            for frame, seed in zip(item.experience.frames, seeds, strict=True)
+        ]
+        assert item.loss == pytest.approx(np.mean(each), rel=1e-5)
+
+
+def test_loss_does_not_depend_on_what_else_is_measured(model: IJepa) -> None:
+    few, _ = fed(31)
+    many, _ = fed(131)
+    alone, together = losses(few.measure(model, MASKS, 1)), losses(many.measure(model, MASKS, 2))
+    assert len(alone) == 3
+    assert len(together) > 10
+    assert all(together[name] == pytest.approx(loss, rel=1e-5) for name, loss in alone.items())
+    assert losses(few.measure(model, MASKS, 1)) == alone
+
+
+def test_masks_differ_between_frames_and_experiences() -> None:
+    seeds = [mask_seed(name, number) for name in ("v/0001", "v/0002", "v/00") for number in range(40)]
+    assert len(set(seeds)) == len(seeds)
+    assert mask_seed("v/0001", 3) == 1721586101172277559
+
+
+def test_broken_weights_give_no_number(model: IJepa) -> None:
+    broken = IJepa(MODEL, SIZE, seed=1)
+    with torch.no_grad():
+        broken.predictor.requires_grad_(False)
+        next(broken.predictor.parameters()).fill_(float("nan"))
+    kept, _ = fed(21)
+    assert [item.loss for item in kept.measure(broken, MASKS, 1)] == [None, None]
+
+
+def test_nothing_to_measure_is_no_work(model: IJepa) -> None:
+    assert archive().measure(model, MASKS, 1) == []
+
+
+def test_measures_in_slices(model: IJepa) -> None:
+    kept, _ = fed(121)
+    pauses: list[int] = []
+    found = kept.measure(model, MASKS, 1, pause=lambda: pauses.append(1))
+    frames = sum(len(item.experience.frames) for item in found)
+    assert len(pauses) == -(-frames // 32)
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen", "places"), [(8, 8, list(range(8))), (10, 2, [2, 7]), (9, 3, [1, 4, 7]), (5, 1, [2])]
+)
+def test_evenly(count: int, chosen: int, places: list[int]) -> None:
+    assert evenly(count, chosen) == places
