@@ -63,7 +63,7 @@ class SituatedEnvironment(Environment[Any, Any]):
             seen
             if isinstance(seen, Observation)
             else Observation(
-                frame=np.asarray(seen),
+                frame=np.asarray(seen, np.uint8),
                 captured_ns=wall.time_ns(),
                 world=type(self._inner).__name__,
                 visit=0,
@@ -115,7 +115,14 @@ class StreamCollector(DataCollector[Frame]):
     """
 
     def __init__(
-        self, *, buffer: str, actor: str, generation: int, context: StepContext, rule: ExposureRule, writer: StreamWriter
+        self,
+        *,
+        buffer: str,
+        actor: str,
+        generation: int,
+        context: StepContext,
+        rule: ExposureRule,
+        writer: StreamWriter,
     ) -> None:
         super().__init__(0)
         self._buffer = buffer

@@ -95,7 +95,9 @@ class FollowingEncoder(InferenceModel):
             try:
                 found = self._source.pull_if_newer(self._pulled, PayloadKind.ENCODER)
             except Exception as error:  # the registry may be restarting: the old weights go on acting
-                _log.warning("cannot pull weights (%s: %s); acting on version %d", type(error).__name__, error, self.version)
+                _log.warning(
+                    "cannot pull weights (%s: %s); acting on version %d", type(error).__name__, error, self.version
+                )
                 continue
             if found is None:
                 continue

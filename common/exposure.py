@@ -59,7 +59,7 @@ class ExposureRule:
         block = int(visit_time // self.block)
         withheld = self.withheld(visit, block)
         offset = visit_time - block * self.block
-        neighbours = []
+        neighbours: list[int] = []
         if offset < GUARD_SECONDS / 2 and block > 0:
             neighbours.append(block - 1)
         if self.block - offset <= GUARD_SECONDS / 2:

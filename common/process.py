@@ -21,5 +21,8 @@ def settle(*, part: str, threads: int, nice: int = 0) -> None:
     if hasattr(os, "nice"):
         os.nice(max(0, nice - os.nice(0)))
     logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s {part} %(levelname)s %(name)s: %(message)s", force=True
+        level=logging.INFO,
+        stream=sys.stderr,
+        format=f"%(asctime)s {part} %(levelname)s %(name)s: %(message)s",
+        force=True,
     )

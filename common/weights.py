@@ -49,7 +49,9 @@ def digest(tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.bfloat16) -
         tensor = tensors[name].detach()
         sent = tensor.to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
         state.update(name.encode())
-        state.update(sent.view(torch.uint8).numpy().data if sent.ndim else sent.reshape(1).view(torch.uint8).numpy().data)
+        state.update(
+            sent.view(torch.uint8).numpy().data if sent.ndim else sent.reshape(1).view(torch.uint8).numpy().data
+        )
     return state.hexdigest()
 
 

@@ -16,7 +16,7 @@ Nothing here is ever unpickled, and a decoder trusts no length that it has not c
 
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 import numpy as np
@@ -38,7 +38,7 @@ _FLOAT = struct.Struct("<d")
 
 def _label_bytes(labels: Labels) -> bytes:
     depth = np.ascontiguousarray(labels.depth, dtype="<f4")
-    packed = msgpack.packb(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    packed = cast(Any, msgpack).packb(
         {"x": labels.x, "y": labels.y, "h": labels.heading, "d": depth.tobytes(), "o": dict(labels.objects)}
     )
     assert isinstance(packed, bytes)
@@ -120,7 +120,7 @@ def _real(fields: Mapping[bytes, bytes], field: bytes) -> float:
 
 def _labels(packed: bytes) -> Labels:
     try:
-        content: Any = msgpack.unpackb(packed, max_map_len=1024, max_array_len=1024)  # pyright: ignore[reportUnknownMemberType]
+        content = cast(dict[str, Any], cast(Any, msgpack).unpackb(packed, max_map_len=1024, max_array_len=1024))
         depth = np.frombuffer(content["d"], dtype="<f4").reshape(3, 3).astype(np.float32)
         objects = {str(name): int(count) for name, count in content["o"].items()}
         pose = [float(content[key]) for key in ("x", "y", "h")]

@@ -58,7 +58,7 @@ class LocalCluster:
 
     def stop(self) -> None:
         """Ends all of its processes and removes its files; logs of parts that failed were kept by the run directory."""
-        ray.shutdown()
+        ray.shutdown()  # pyright: ignore[reportUnknownMemberType]
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def logs(self) -> list[Path]:

@@ -13,6 +13,9 @@ The driver waits for nothing but the clock: every question to a part is asked no
 there. Only at the end it waits, each time for a bounded while: actors stop capture, learner drains, checkpoint, close.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Ray's handles are untyped.
+
 import logging
 import os
 import secrets
@@ -378,7 +381,11 @@ def run_until_signalled(driver: Driver) -> RunStatus:
         EngramError: As `Driver.execute`.
     """
     handled = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: driver.stop()) for number in handled}
+
+    def stop(_number: int, _frame: object) -> None:
+        driver.stop()
+
+    before = {number: signal.signal(number, stop) for number in handled}
     try:
         return driver.execute()
     except (redis.RedisError, ray.exceptions.RayError, OSError) as error:

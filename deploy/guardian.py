@@ -16,7 +16,7 @@ from typing import IO
 
 import psutil
 
-TOKEN = "ENGRAM_RUN_TOKEN"  # noqa: S105 - a label, not a secret
+TOKEN = "ENGRAM_RUN_TOKEN"
 FAREWELL = "farewell"
 GRACE = 3.0
 

@@ -1,5 +1,8 @@
 """Which processes a run is made of: the one place that knows both the parts and Ray."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Ray's handles are untyped.
+
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 def _remote(shell: type[Any], name: str, **options: Any) -> Any:
-    return ray.remote(shell).options(  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
-        name=name, num_cpus=0, max_concurrency=CALLS, max_restarts=0, **options
-    )
+    return ray.remote(shell).options(name=name, num_cpus=0, max_concurrency=CALLS, max_restarts=0, **options)
 
 
 class Parts:
@@ -50,7 +51,7 @@ class Parts:
         self._version = version
         self.probe_set = ProbeSpec.of(run).cache_path(run.evaluator.cache)
         self._registry = (
-            ray.remote(WeightRegistry)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
+            ray.remote(WeightRegistry)
             .options(name="registry", num_cpus=0, max_concurrency=1000, max_restarts=-1, max_task_retries=0)
             .remote()
         )
@@ -83,7 +84,7 @@ class Parts:
         """Starts a task that records the probe set, unless it is in the cache; returns what to wait for, or None."""
         if self.probe_set.exists():
             return None
-        task = ray.remote(num_cpus=0, max_retries=1)(_record)  # pyright: ignore[reportUnknownMemberType, reportCallIssue, reportUnknownVariableType]
+        task = ray.remote(num_cpus=0, max_retries=1)(_record)
         return task.remote(ProbeSpec.of(self._run), self.probe_set, self._run.actors.fps, self._run.evaluator.nice)
 
 
@@ -92,7 +93,9 @@ def _record(spec: ProbeSpec, path: Path, fps: float, nice: int) -> None:
 
     settle(part="probe-set", threads=1, nice=nice)
     walks = (
-        record_walk(world, seed=spec.seed + number, frames=spec.frames, every=spec.every, image_size=spec.image_size, fps=fps)
+        record_walk(
+            world, seed=spec.seed + number, frames=spec.frames, every=spec.every, image_size=spec.image_size, fps=fps
+        )
         for world in spec.names
         for number in range(spec.trajectories)
     )

@@ -41,15 +41,17 @@ CAPTION = (
     "evaluation of the newest weights. Blue: its loss is lower than that of placebo experiences at the same version; "
     "red: higher; grey: not measured. The loss alone would mislead, because its target is made by the encoder that is "
     "being trained: it moves for all experiences together. Exposed rows turning bluer than withheld rows of the same "
-    "visit hint at memory of these very moments, both turning blue at knowledge of the place. Places differ in how hard "
-    "they are: follow a row along time rather than comparing rows. Bands are 95 % intervals over the walks of the "
-    "probe set, for one run and one seed."
+    "visit hint at memory of these very moments, both turning blue at knowledge of the place. Places differ in how "
+    "hard they are: follow a row along time rather than comparing rows. Bands are 95 % intervals over the walks of "
+    "the probe set, for one run and one seed."
 )
 
 _WORLD_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 _ENCODER_STYLES = {"trained": ("#0072B2", "-"), "random": ("#D55E00", "--"), "pixels": ("#555555", ":")}
 _HEADING = 3
-"""Rows above each kind that hold its name."""
+"""Fewest rows above each kind, for its name."""
+_HEADING_SHARE = 0.024
+"""The same as a share of all rows: with very many they are thin."""
 _WIDTH, _LEFT, _RIGHT = 11.0, 1.5, 1.35
 _TOP, _PROBE, _SPACE, _BOTTOM = 0.68, 1.05, 0.16, 1.42
 _MARGIN = 0.2
@@ -80,11 +82,12 @@ class Grid:
         for item in lived.values():
             start = item.start if math.isfinite(item.start) else 0.0
             visits[item.visit] = min(start, visits.get(item.visit, math.inf))
+        heading = max(_HEADING, round(_HEADING_SHARE * len(lived)))
         ordered: list[Lived | None] = []
         for kind in KINDS:
             of_kind = [item for item in lived.values() if item.kind == kind]
             of_kind.sort(key=lambda item: (visits[item.visit], item.visit, item.start, item.name))
-            ordered += [*([None] * _HEADING if of_kind else []), *of_kind]
+            ordered += [*([None] * heading if of_kind else []), *of_kind]
         times = np.array([evaluation.system_time for evaluation in evaluations])
         starts = [item.start for item in lived.values() if math.isfinite(item.start)]
         origin = min([*starts, *times.tolist()], default=0.0)
@@ -102,8 +105,8 @@ class Grid:
     @property
     def edges(self) -> NDArray[np.float64]:
         """Borders of the columns, minutes [E + 1]: a cell lasts until the next evaluation."""
-        steps = np.diff(self.minutes)
-        return np.append(self.minutes, self.minutes[-1] + (float(np.median(steps)) if len(steps) else 0.5))
+        step = float(np.median(np.diff(self.minutes))) if len(self.minutes) > 1 else 0.0
+        return np.append(self.minutes, self.minutes[-1] + (step or 0.5))
 
 
 def draw(evaluations: Sequence[Evaluated], path: Path, *, title: str = "") -> Path:
@@ -211,12 +214,13 @@ def _mark_worlds(axes: Axes, grid: Grid, inches: float) -> None:
         if (middle - last_label) * points_a_row >= 7:
             axes.text(-0.027, middle, _short(item.world), transform=across, ha="right", va="center", fontsize=6.5)
             last_label = middle
+    heading = next(row for row, item in enumerate(grid.rows) if item is not None)
     for kind, meaning in KINDS.items():
         rows = [row for row, item in enumerate(grid.rows) if item is not None and item.kind == kind]
         if rows:
-            axes.axhspan(rows[0] - _HEADING, rows[0], color="white", lw=0)
+            axes.axhspan(rows[0] - heading, rows[0], color="white", lw=0)
             said = f"{kind} · {meaning} · {len(rows)} experience{'' if len(rows) == 1 else 's'}"
-            axes.text(0, rows[0] - _HEADING * 0.4, said, transform=across, va="center", fontsize=8, weight="bold")
+            axes.text(0, rows[0] - heading * 0.4, said, transform=across, va="center", fontsize=8, weight="bold")
 
 
 def _short(world: str) -> str:

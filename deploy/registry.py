@@ -7,6 +7,9 @@ What a process puts into Ray's object store dies with it; what it returns from a
 outlive the learner that made them.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Ray's handles are untyped.
+
 import asyncio
 import logging
 import threading
@@ -99,8 +102,9 @@ class RayWeightSource:
 
     def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, bytes] | None:
         """Returns the newest version above `version`, or None where there is none."""
-        found = ray.get(self._registry.pull_if_newer.remote(version, kind), timeout=PATIENCE)
+        found: Any = ray.get(self._registry.pull_if_newer.remote(version, kind), timeout=PATIENCE)
         if found is None:
             return None
         info, (reference,) = found
-        return info, ray.get(reference, timeout=PATIENCE).tobytes()
+        payload: Any = ray.get(reference, timeout=PATIENCE)
+        return info, payload.tobytes()

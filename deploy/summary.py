@@ -13,7 +13,6 @@ from typing import Any, cast
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -97,6 +96,7 @@ class Evaluated:
         version: Weights version.
         system_time: When the version was made, pamiq-core system time in seconds.
         probes: Estimate by probe and encoder; None where it could not be measured.
+        gains: Score of the trained encoder − that of random-init on the same walks, by probe; None likewise.
         losses: Mean loss by kind of experience; None likewise.
         rankme: Effective number of dimensions of the features, by encoder; NaN where it could not be measured.
         lived: Every experience measured.
@@ -106,6 +106,7 @@ class Evaluated:
     system_time: float
     probes: Mapping[str, Mapping[str, Estimate | None]]
     losses: Mapping[str, Estimate | None]
+    gains: Mapping[str, Estimate | None] = field(default_factory=dict[str, Estimate | None])
     rankme: Mapping[str, float] = field(default_factory=dict[str, float])
     lived: tuple[Lived, ...] = ()
 
@@ -136,6 +137,7 @@ def read_evaluations(rows: Iterable[Row]) -> list[Evaluated]:
             system_time=_number(row.get("system_time")),
             probes={probe: _estimates(scores) for probe, scores in row["probes"].items()},
             losses=_estimates(row["losses"]),
+            gains=_estimates(row["gains"]),
             rankme={encoder: _number(health.get("rankme")) for encoder, health in row["health"].items()},
             lived=tuple(lived.get(version, {}).values()),
         )
@@ -147,21 +149,32 @@ def _estimates(rows: Row) -> dict[str, Estimate | None]:
     return {name: Estimate.read(row) for name, row in rows.items()}
 
 
-def compare(scores: Mapping[str, Estimate | None]) -> str:
-    """Says how the trained encoder stands: only intervals that do not overlap count as a difference.
+def compare(evaluation: Evaluated, name: str) -> str:
+    """Says how the trained encoder stands on a probe; only what 95 % intervals tell apart counts as a difference.
+
+    Against random-init the interval of the paired gain decides, where there is one; otherwise, and against pixels,
+    two intervals that do not overlap.
 
     Returns:
-        `above both`, `below one` or `not apart`; empty if one of the three has no interval.
+        `above both`, `below one` or `not apart`; empty if an interval is missing.
     """
-    trained, *baselines = (scores.get(encoder) for encoder in ENCODERS)
-    if trained is None or not math.isfinite(trained.high - trained.low):
+    scores = evaluation.probe(name)
+    trained, gain = scores["trained"], evaluation.gains.get(name)
+    sides = [
+        _side(gain, Estimate(value=0.0, low=0.0, high=0.0)) or _side(trained, scores["random"]),
+        _side(trained, scores["pixels"]),
+    ]
+    if not all(sides):
         return ""
-    known = [baseline for baseline in baselines if baseline and math.isfinite(baseline.high - baseline.low)]
-    if len(known) < len(baselines):
-        return ""
-    if any(trained.high < baseline.low for baseline in known):
+    if "below" in sides:
         return _BELOW
-    return _ABOVE if all(trained.low > baseline.high for baseline in known) else _SAME
+    return _ABOVE if sides == ["above", "above"] else _SAME
+
+
+def _side(one: Estimate | None, other: Estimate | None) -> str:
+    if one is None or other is None or not math.isfinite(one.high - one.low + other.high - other.low):
+        return ""
+    return "above" if one.low > other.high else "below" if one.high < other.low else "open"
 
 
 def sentence(evaluation: Evaluated | None) -> str:
@@ -174,7 +187,7 @@ def sentence(evaluation: Evaluated | None) -> str:
         return "Nothing was evaluated, so nothing can be said about what was learnt."
     found: dict[str, list[str]] = {}
     for name in PROBES:
-        if outcome := compare(evaluation.probe(name)):
+        if outcome := compare(evaluation, name):
             found.setdefault(outcome, []).append(name)
     if not found:
         return "No probe has an interval for all three encoders, so nothing can be said about what was learnt."
@@ -227,14 +240,13 @@ def _pairs(*pairs: tuple[str, str]) -> RenderableType:
     grid.add_column(overflow="fold")
     for name, value in pairs:
         grid.add_row(name, Text(value))
-    return Padding(grid, (0, 0, 0, 1))
+    return grid
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, header_style="bold")
-    table.add_column(columns[0], no_wrap=True)
-    for name in columns[1:]:
-        table.add_column(name, justify="right", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, show_edge=False, header_style="bold")
+    for number, name in enumerate(columns):
+        table.add_column(Text(name), justify="right" if number else "left", no_wrap=number == 0)
     return table
 
 
@@ -322,11 +334,12 @@ def _staleness(learner: LearnerStatus) -> str:
 
 
 def _probes(evaluation: Evaluated) -> Table:
-    table = _table(f"probes of v{evaluation.version}", *ENCODERS.values(), "trained is")
+    table = _table(f"probes of v{evaluation.version}", *ENCODERS.values(), "gain over random")
     for name in PROBES:
-        scores = evaluation.probe(name)
-        cells = [str(estimate) if estimate else NONE for estimate in scores.values()]
-        table.add_row(Text.assemble(name, (f" {UNITS[name]}", "dim")), *cells, compare(scores) or NONE)
+        estimates = [*evaluation.probe(name).values(), evaluation.gains.get(name)]
+        outcome = compare(evaluation, name)
+        label = Text.assemble(name, (f" {UNITS[name]}", "dim"), f"\n→ {outcome}" if outcome else "")
+        table.add_row(label, *(str(estimate) if estimate else NONE for estimate in estimates))
     return table
 
 

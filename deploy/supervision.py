@@ -1,5 +1,8 @@
 """Keeps the parts alive: asks each for its status, notices death, failure and silence, and starts it anew."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Ray's handles are untyped.
+
 import logging
 import time
 from collections import deque

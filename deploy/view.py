@@ -29,7 +29,7 @@ NONE = "–"
 ENCODERS = {"trained": "trained", "random": "random-init", "pixels": "pixels"}
 """Names of the encoders behind probe scores, as a reader knows them."""
 
-UNITS = {"world": "accuracy", "place": "accuracy", "heading": "R²", "depth": "R²", "objects": "R²"}
+UNITS = {"world": "accuracy", "place": "accuracy", "heading": "R²", "depth": "R²"}
 """What a probe's score is."""
 
 _WAITING = {"": "training", "fill": "waits for data", "ratio": "waits for ratio", "paused": "paused"}
@@ -151,7 +151,7 @@ def _pairs(*pairs: tuple[str, str | Text]) -> Table:
     grid.add_column(style=_DIM, no_wrap=True)
     grid.add_column(no_wrap=True, ratio=1)
     for name, value in pairs:
-        grid.add_row(name, value)
+        grid.add_row(name, Text(value) if isinstance(value, str) else value)
     return grid
 
 
@@ -198,7 +198,12 @@ def _actors(status: RunStatus, rows: int, *, wide: bool) -> Panel:
 def _actor(actor: ActorStatus, newest: int, *, wide: bool) -> list[str | Text]:
     dropped, behind = sum(actor.counts.dropped.values()), newest - actor.weights_version
     often_late = actor.late > _LATE_SHARE * max(1, actor.frames)
-    cells: list[str | Text] = [actor.name, actor.world or NONE, f"{actor.fps:.1f}", f"{actor.interval_p99 * 1e3:.0f}"]
+    cells: list[str | Text] = [
+        Text(actor.name),
+        Text(actor.world or NONE),
+        f"{actor.fps:.1f}",
+        f"{actor.interval_p99 * 1e3:.0f}",
+    ]
     if wide:
         cells.append(f"{actor.step_seconds * 1e3:.0f}")
     cells.append(Text(f"{'! ' if often_late else ''}{count(actor.late)}", _LOOK if often_late else ""))

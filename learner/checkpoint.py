@@ -1,11 +1,11 @@
 """Checkpoints on disk: safetensors and JSON, complete or not there at all.
 
-    checkpoints/step-000001234/
-        model.safetensors       the three networks, float32
-        optimiser.safetensors   moments, mask generator
-        replay.safetensors      the ring: an empty one would fake forgetting
-        ledger.json             what was trained on
-        state.json              schema, step, version, limiter, stream positions and counters; written last
+checkpoints/step-000001234/
+    model.safetensors       the three networks, float32
+    optimiser.safetensors   moments, mask generator
+    replay.safetensors      the ring: an empty one would fake forgetting
+    ledger.json             what was trained on
+    state.json              schema, step, version, limiter, stream positions and counters; written last
 """
 
 import json
@@ -94,7 +94,8 @@ def load(path: Path) -> Checkpoint:
         if state.get("v") != SCHEMA:
             raise CheckpointError(f"{path}: schema {state.get('v')!r} is unknown; {SCHEMA} is allowed")
         arrays = {
-            name: safetensors.numpy.load_file(path / f"{name}.safetensors") for name in ("model", "optimiser", "replay")
+            name: safetensors.numpy.load_file(path / f"{name}.safetensors")  # pyright: ignore[reportUnknownMemberType]
+            for name in ("model", "optimiser", "replay")
         }
         ledger = json.loads((path / "ledger.json").read_text("utf-8"))
         return Checkpoint(step=int(state["step"]), ledger=ledger, state=state, **arrays)

@@ -7,7 +7,7 @@ The thread polls every 20 ms; when the collector is nearly full it stops reading
 
 import logging
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +21,9 @@ from common.stream import StreamReader
 
 POLL = 0.02
 REFRESH = 1.0
+
+FATES = ("gated", "guard", "withheld", "admitted")
+"""What becomes of an entry that was read, as `ReaderCounts` names it."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +57,9 @@ class Ingest:
         self._collectors = collectors
         self._image_shape = image_shape
         self._room = room
-        self._counts = {actor: Counter(dict(kept)) for actor, kept in (counts or {}).items()}
+        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for actor, kept in (counts or {}).items():
+            self._counts[actor].update(kept)
         self._unread: dict[str, int] = {}
         self._lock = threading.Lock()
         self._added = 0
@@ -105,7 +110,7 @@ class Ingest:
                     missed=position.missed,
                     quarantined=position.quarantined,
                     duplicates=position.duplicates,
-                    **{name: self._counts.get(actor, {}).get(name, 0) for name in ("gated", "guard", "withheld", "admitted")},
+                    **{fate: self._counts[actor][fate] for fate in FATES},
                 )
                 for actor, position in self._reader.positions.items()
             }
@@ -133,7 +138,7 @@ class Ingest:
                 waited += POLL
 
     def _take(self, datum: Datum) -> None:
-        counter = self._counts.setdefault(datum.actor, Counter())
+        counter = self._counts[datum.actor]
         collector = self._collectors.get(datum.buffer)
         if collector is None or datum.data.shape != self._image_shape:
             counter["gated"] += 1

@@ -10,7 +10,7 @@ import logging
 import threading
 import time as wall
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -83,7 +83,7 @@ class Learner:
         self._rounds = 0
         self._staleness: deque[tuple[float, float]] = deque(maxlen=512)
         self.failure: BaseException | None = None
-        state = checkpoint.state if checkpoint else {}
+        state: Mapping[str, Any] = checkpoint.state if checkpoint else {}
 
         model = IJepa(config.model, run.world.image_size, seed=run.seed)
         self._step = TrainingStep(model, config.optim, config.masks, seed=run.seed, device=choose_device(config.device))
@@ -110,7 +110,7 @@ class Learner:
         self._trainers = TrainersDict({"ijepa": self._trainer})
         self._trainers.attach_training_models(TrainingModelsDict({MODEL: self._model}))
         self._trainers.attach_data_users(self._users)
-        kept = state.get("ingest", {})
+        kept: Mapping[str, Any] = state.get("ingest", {})
         self._ingest = Ingest(
             StreamReader(connect(run.redis_url), keys=StreamKeys(stream), positions=kept.get("positions")),
             rule=ExposureRule(stream=stream, block=run.stream.experience, withhold=run.stream.withhold),
@@ -150,7 +150,7 @@ class Learner:
         """
         if self.failure is not None:
             raise self.failure
-        behind, age = (float(np.median(column)) for column in zip(*self._staleness, strict=True)) if self._staleness else (0.0, 0.0)
+        behind, age = np.median(list(self._staleness) or [(0.0, 0.0)], axis=0).tolist()
         return LearnerStatus(
             step=self._step.step,
             images=self._trainer.images,

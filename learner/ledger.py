@@ -14,17 +14,17 @@ from common.messages import Datum
 NEVER = -1
 """Step of an experience that was not used in a gradient yet."""
 
-_COLUMNS: dict[str, type[np.generic]] = {
-    "started_ns": np.int64,
-    "admitted_ns": np.int64,
-    "admitted_step": np.int64,
-    "frames": np.int64,
-    "exposures": np.int64,
-    "first_step": np.int64,
-    "first_ns": np.int64,
-    "last_step": np.int64,
-    "last_ns": np.int64,
-}
+_COLUMNS = (
+    "started_ns",
+    "admitted_ns",
+    "admitted_step",
+    "frames",
+    "exposures",
+    "first_step",
+    "first_ns",
+    "last_step",
+    "last_ns",
+)
 
 
 class Ledger:
@@ -39,7 +39,7 @@ class Ledger:
         self._rows: dict[str, int] = {}
         self._visits: list[str] = []
         self._worlds: list[str] = []
-        self._columns = {name: np.full(256, NEVER, kind) for name, kind in _COLUMNS.items()}
+        self._columns = {name: np.full(256, NEVER, np.int64) for name in _COLUMNS}
         for name in ("frames", "exposures"):
             self._columns[name][:] = 0
 

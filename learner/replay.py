@@ -38,9 +38,7 @@ class ReplayRing(DataBuffer[Datum, NDArray[np.uint8]]):
         admit: Called with each datum that is added; returns the ledger row of its experience.
     """
 
-    def __init__(
-        self, capacity: int, image_size: tuple[int, int], *, seed: int, admit: Callable[[Datum], int]
-    ) -> None:
+    def __init__(self, capacity: int, image_size: tuple[int, int], *, seed: int, admit: Callable[[Datum], int]) -> None:
         super().__init__(QUEUE)
         self._frames = np.zeros((capacity, *image_size, 3), np.uint8)
         self._rows = np.zeros(capacity, np.int32)

@@ -43,7 +43,7 @@ class IJepaTrainer(Trainer):
         limiter: SampleToInsertLimiter,
         ledger: Ledger,
         batch: int,
-        slice: float,  # noqa: A002 - the config's own word
+        slice: float,
         interrupted: Callable[[], bool],
     ) -> None:
         super().__init__(BUFFER)

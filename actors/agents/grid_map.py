@@ -6,7 +6,7 @@ that a door (64 units wide, as a rule) shows up wherever it is.
 
 import heapq
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -34,6 +34,8 @@ _UNSEEN_COST = 5.0
 """Spots of detour that a spot is worth which was never seen."""
 _WALL_COST = 8.0
 """Spots of detour that a spot is worth where a wall, perhaps a door, was seen."""
+_SPREAD = 0.6
+"""Share of a failure that the spots next to it count for."""
 _FAILURE_COST = 24.0
 """Spots of detour that a spot is worth for each time that it could not be entered."""
 
@@ -65,7 +67,7 @@ class GridMap:
         self._stood: dict[Spot, Point] = {}
         self._free: Counter[Spot] = Counter()
         self._wall: Counter[Spot] = Counter()
-        self._failures: Counter[Spot] = Counter()
+        self._failures: defaultdict[Spot, float] = defaultdict(float)
         self._blocked: set[tuple[Spot, Spot]] = set()
 
     def stand(self, x: float, y: float) -> Spot:
@@ -121,11 +123,10 @@ class GridMap:
         if there in self._stood:
             return
         self._failures[there] += 1
-        if self._free[there] <= self._wall[there]:
-            # What is beside a wall is wall, most often.
-            for spot in self._beside(here, there):
-                if self._free[spot] <= self._wall[spot] and spot not in self._stood:
-                    self._failures[spot] += 1
+        # Walls and ledges are long: what is beside one is more of it, most often.
+        for spot, share in self._beside(here, there):
+            if spot not in self._stood:
+                self._failures[spot] += share
 
     def open_between(self, start: Point, end: Point) -> bool:
         """Tells whether a straight way leads over spots that are known to be free."""
@@ -195,11 +196,13 @@ class GridMap:
         return failures + (_WALL_COST if self._wall[spot] else _UNSEEN_COST)
 
     @staticmethod
-    def _beside(here: Spot, there: Spot) -> list[Spot]:
+    def _beside(here: Spot, there: Spot) -> list[tuple[Spot, float]]:
         dx, dy = there[0] - here[0], there[1] - here[1]
         length = max(abs(dx), abs(dy), 1)
         across = -round(dy / length), round(dx / length)
-        return [(there[0] + i * across[0], there[1] + i * across[1]) for i in (-2, -1, 1, 2)]
+        return [
+            ((there[0] + i * across[0], there[1] + i * across[1]), _SPREAD / abs(i)) for i in (-2, -1, 1, 2)
+        ]
 
     @staticmethod
     def _turn_cost(here: Spot, goal: Spot, heading: float) -> float:

@@ -88,7 +88,9 @@ class MaskConfig:
         if self.target_scale[0] * patches < 1:
             raise checks.refuse(self, "target_scale", f"gives less than one patch of a {grid[0]}×{grid[1]} grid")
         if self.context_scale[0] * patches < self.min_context:
-            raise checks.refuse(self, "context_scale", f"gives fewer than min_context = {self.min_context} of {patches} patches")
+            raise checks.refuse(
+                self, "context_scale", f"gives fewer than min_context = {self.min_context} of {patches} patches"
+            )
         if self.target_scale[1] >= 0.5:
             raise checks.refuse(self, "target_scale", "a block of half the picture or more leaves no context")
 

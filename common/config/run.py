@@ -57,7 +57,9 @@ class WorldConfig:
         if not self.worlds:
             raise checks.refuse(self, "worlds", "must name at least one world")
         if both := set(self.worlds) & set(self.placebo_worlds):
-            raise checks.refuse(self, "placebo_worlds", f"must not be visited: take {', '.join(sorted(both))} out of worlds")
+            raise checks.refuse(
+                self, "placebo_worlds", f"must not be visited: take {', '.join(sorted(both))} out of worlds"
+            )
         if min(self.image_size) < 16 or max(self.image_size) > 1024:
             raise checks.refuse(self, "image_size", "each side must be from 16 to 1024 pixels")
 
@@ -164,7 +166,7 @@ class RunConfig:
         preset: Name of the preset that this config started from.
         duration: Length of the run in seconds of wall clock; 0 runs until it is stopped.
         run_dir: Folder of the run; made new, and left as it is if it exists. Empty gives `runs/<date>-<preset>`.
-        redis_url: `redis://…` or `rediss://…` of your own server; empty starts an embedded one. The environment variable
+        redis_url: `redis://…` or `rediss://…` of your own server; empty starts an embedded one. The variable
             `ENGRAM_REDIS_URL` says the same without showing a password in the list of processes.
         seed: Seed of everything random: schedules, initialisation, masks, sampling.
         restarts: How often one part may die in ten minutes before the run gives up.
@@ -195,7 +197,9 @@ class RunConfig:
         self.learner.masks.check_grid(self.learner.model.grid(self.world.image_size))
         frame_bytes = self.world.image_size[0] * self.world.image_size[1] * 3
         if self.stream.budget < 64 * frame_bytes * self.actors.count:
-            raise checks.refuse(self, "stream.budget", f"must hold 64 frames an actor: {64 * frame_bytes * self.actors.count} bytes")
+            raise checks.refuse(
+                self, "stream.budget", f"must hold 64 frames an actor, {64 * frame_bytes * self.actors.count} bytes"
+            )
 
     @property
     def path(self) -> Path:

@@ -1,10 +1,11 @@
 """Connections to the Redis server, and the check that it can carry a replay stream."""
 
 import re
-from typing import Any, cast
+from typing import cast
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from common.errors import ConfigError
@@ -69,7 +70,7 @@ def check_server(url: str, *, budget: int, stream: str) -> None:
 
     client = connect(url)
     try:
-        info = cast(dict[str, Any], client.info())
+        info = client.info()  # pyright: ignore[reportUnknownMemberType]
         version = str(info.get("redis_version", "0"))
         if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:
             raise refuse(f"is Redis {version}, at least {MIN_VERSION[0]}.{MIN_VERSION[1]} is needed")
@@ -84,7 +85,7 @@ def check_server(url: str, *, budget: int, stream: str) -> None:
             raise refuse("never trims (stream-node-max-bytes and -entries are both 0): set one of them")
         probe = f"{StreamKeys(stream).quarantine}:probe"
         client.set(probe, b"", ex=1)
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+    except (redis.AuthenticationError, NoPermissionError) as error:
         raise refuse(f"refuses the login ({error}): check user and password") from None
     except redis.ConnectionError as error:
         raise refuse(f"does not answer ({error})") from None

@@ -1,4 +1,4 @@
-"""An actor's counters in a small memory-mapped file: they survive SIGKILL, so that after any death the gap is the loss."""
+"""An actor's counters in a small memory-mapped file: they survive SIGKILL, so after a death the gap is the loss."""
 
 import mmap
 import os

@@ -80,7 +80,7 @@ class StreamReader:
         """
         for name in cast(Iterable[bytes], self._client.smembers(self._keys.actors)):
             self._positions.setdefault(name.decode(), Position())
-        server = str(cast(dict[str, Any], self._client.info("server")).get("run_id", ""))
+        server = str(self._client.info("server").get("run_id", ""))  # pyright: ignore[reportUnknownMemberType]
         if self._server and server != self._server:
             self.resets += 1
         self._server = server
@@ -126,8 +126,7 @@ class StreamReader:
         position.seq = max(position.seq, int(entry_id.split(b"-")[0]))
         try:
             datum = decode(fields)
-            if datum.actor != actor or entry_id != b"%d-0" % datum.seq:
-                raise WireError(f"actor {datum.actor!r}, seq {datum.seq}: not the stream and id it was found under")
+            _check_place(datum, actor, entry_id)
         except WireError as error:
             position.quarantined += 1
             position.damaged += 1
@@ -146,9 +145,17 @@ class StreamReader:
         self._client.xadd(self._keys.quarantine, cast(Any, kept), maxlen=QUARANTINE_LENGTH, approximate=False)  # pyright: ignore[reportUnknownMemberType]
 
 
+def _check_place(datum: Datum, actor: str, entry_id: bytes) -> None:
+    if datum.actor != actor or entry_id != b"%d-0" % datum.seq:
+        raise WireError(f"actor {datum.actor!r}, seq {datum.seq}: not the stream and id it was found under")
+
+
 def _pairs(reply: object) -> _Reply:
     """Reads an XREAD reply in either protocol: a list of pairs (RESP2) or a map (RESP3)."""
     if isinstance(reply, dict):
         mapping = cast(dict[bytes, list[Any]], reply)
-        return [(key, entries[0] if entries and isinstance(entries[0], list) else entries) for key, entries in mapping.items()]
+        return [
+            (key, entries[0] if entries and isinstance(entries[0], list) else entries)
+            for key, entries in mapping.items()
+        ]
     return cast(_Reply, reply or [])

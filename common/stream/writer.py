@@ -141,7 +141,7 @@ class StreamWriter:
     def _write(self, batch: list[tuple[int, Fields]]) -> None:
         client = self._client or self._open()
         key = self._keys.frames(self._actor)
-        with client.pipeline(transaction=True) as pipeline:
+        with client.pipeline(transaction=True) as pipeline:  # pyright: ignore[reportUnknownMemberType]
             for index, (seq, fields) in enumerate(batch):
                 fields[b"ord"] = b"%d" % (self._journal.written + index)
                 pipeline.xadd(key, cast(Any, fields), id=f"{seq}-0", maxlen=self._length, approximate=True)  # pyright: ignore[reportUnknownMemberType]

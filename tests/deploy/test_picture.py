@@ -89,8 +89,9 @@ def test_a_version_without_placebo_losses_is_blank() -> None:
         [evaluation(version, 30.0 * version, *EARLY.lived) for version in range(1, 200)],
         [evaluation(1, 10.0, *EARLY.lived), evaluation(2, 10.0, *EARLY.lived)],
         [evaluation(1, math.nan)],
+        [evaluation(1, 9e4, *(lived(str(n), "exposed", str(n // 5), 10.0 * n, loss=0.6) for n in range(3000)))],
     ],
-    ids=["none", "one", "two", "no-experience", "no-placebo", "long-name", "many", "same-time", "no-time"],
+    ids=["none", "one", "two", "no-experience", "no-placebo", "long-name", "many", "same-time", "no-time", "thousands"],
 )
 def test_there_is_always_a_picture(evaluations: list[Evaluated], tmp_path: Path) -> None:
     path = draw(evaluations, tmp_path / "memory.png", title="runs/one")

@@ -1,16 +1,27 @@
 """The end of a run: sums, differences, and a sentence that follows from the intervals."""
 
 import io
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from common.messages import VersionInfo
 from common.status import ActorStatus, LearnerStatus, ReaderCounts, RunStatus, WriterCounts
-from deploy.summary import Estimate, Evaluated, compare, read_evaluations, sentence, summary
+from deploy.rundir import to_json
+from deploy.summary import Estimate, Evaluated, Lived, compare, read_evaluations, sentence, summary
+from evaluator.evaluation import EncoderName, Evaluation
+from evaluator.experience import Experience, Kind
+from evaluator.experiences import ArchiveCounts, ExperienceLoss
+from evaluator.health import Health
+from evaluator.probes import Task
+from evaluator.scores import NotMeasurable, Score
 
 STATUS = RunStatus(
     elapsed=600.0,
@@ -120,14 +131,25 @@ def test_everything_fits_into_80_columns() -> None:
     ],
 )
 def test_only_intervals_apart_are_a_difference(scores: tuple[float, float, float], outcome: str) -> None:
-    assert compare(evaluated(world=scores).probe("world")) == outcome
+    assert compare(evaluated(world=scores), "world") == outcome
+
+
+@pytest.mark.parametrize(
+    ("gain", "outcome"),
+    [(estimate(0.05), "above both"), (estimate(0.005), "not apart"), (estimate(-0.05), "below one")],
+)
+def test_the_paired_gain_decides_against_random_init(gain: Estimate, outcome: str) -> None:
+    noisy = {"trained": estimate(0.65, 0.1), "random": estimate(0.6, 0.1), "pixels": estimate(0.3, 0.1)}
+    evaluation = replace(evaluated(), probes={"world": noisy})
+    assert compare(evaluation, "world") == "not apart"
+    assert compare(replace(evaluation, gains={"world": gain}), "world") == outcome
 
 
 def test_without_an_interval_there_is_no_comparison() -> None:
     scores = evaluated(world=(0.7, 0.6, 0.5)).probe("world")
-    assert compare({**scores, "pixels": None}) == ""
-    assert compare({**scores, "pixels": Estimate(value=0.5)}) == ""
-    assert compare({**scores, "trained": Estimate(value=0.9)}) == ""
+    for encoder in ("trained", "random", "pixels"):
+        for missing in (None, Estimate(value=0.9)):
+            assert compare(replace(evaluated(), probes={"world": {**scores, encoder: missing}}), "world") == ""
 
 
 def test_the_sentence_is_as_good_or_bad_as_the_run() -> None:
@@ -145,36 +167,47 @@ def test_the_sentence_is_as_good_or_bad_as_the_run() -> None:
     assert "above" not in sentence(evaluated(world=(0.4, 0.6, 0.5)))
 
 
-def test_rows_of_a_version_are_put_together() -> None:
-    no = {"not_measurable": "no experience had ended"}
-    score = {"value": 0.6, "low": 0.5, "high": 0.7, "frames": 480, "clusters": 16}
+def test_what_the_evaluator_writes_is_what_is_read() -> None:
+    score = Score(value=0.6, low=0.5, high=0.7, frames=480, clusters=16)
+    experience = Experience(
+        name="a/0", actor="actor-0", visit="a", world="w", kind=Kind.EXPOSED, frames=np.zeros((2, 4, 4, 3), np.uint8),
+        numbers=(1, 2), start=3.0, end=12.0, ended_ns=4_000_000_000,
+    )  # fmt: skip
+    placebo = replace(experience, name="p/0", kind=Kind.PLACEBO)
+    no = NotMeasurable("nothing there")
 
-    def head(version: int, loss: float) -> dict[str, Any]:
-        return {
-            "row": "evaluation",
-            "version": version,
-            "system_time": 5.0,
-            "probes": {"world": {"trained": score, "random": {"value": 0.5, "low": None, "high": None}, "pixels": no}},
-            "losses": {"exposed": {"value": loss}, "placebo": no},
-            "health": {"trained": {"rankme": 30.0}, "random": no},
-        }
+    def rows(version: int, loss: float | None) -> list[dict[str, Any]]:
+        return Evaluation(
+            info=VersionInfo(version=version, step=1, created_ns=5_000_000_000, system_time=13.0, digest=""),
+            seconds=1.0,
+            cpu_seconds=0.5,
+            probes={Task.WORLD: {EncoderName.TRAINED: score, EncoderName.RANDOM: no}},
+            gains={Task.WORLD: score, Task.DEPTH: no},
+            knn={},
+            health={
+                EncoderName.TRAINED: Health(rankme=30.0, feature_std=0.8, dormant=0.0, frames=480),
+                EncoderName.RANDOM: no,
+            },
+            losses={Kind.EXPOSED: score, Kind.PLACEBO: no},
+            experiences=tuple(
+                ExperienceLoss(experience=one, version=version, loss=loss) for one in (experience, placebo)
+            ),
+            counts=ArchiveCounts(followed=1, placebo=1, short=0, thinned=0, refused=0),
+            skipped=0,
+        ).rows()
 
-    lived = {"row": "experience", "experience": "a/0", "kind": "exposed", "world": "w", "visit": "a"}
-    rows = [
-        head(1, 0.3),
-        {**lived, "version": 1, "start": 1.0, "end": 4.0, "age": 1.0, "loss": 0.3},
-        head(2, 0.2),
-        {**lived, "version": 2, "start": 1.0, "end": 4.0, "age": 2.0, "loss": None},
-        {"row": "gap", "because": "restarted"},
-        head(1, 0.4),
-    ]
-    second, first = read_evaluations(rows)
-    assert (first.version, first.lived[0].loss) == (1, 0.3)
-    assert first.losses == {"exposed": Estimate(value=0.4), "placebo": None}
-    assert second.lived[0].loss != second.lived[0].loss
-    world = second.probe("world")
-    assert world["trained"] == Estimate(value=0.6, low=0.5, high=0.7)
-    assert str(world["random"]) == "0.500"
-    assert world["pixels"] is None
-    assert second.rankme["trained"] == 30.0
-    assert second.probe("depth") == {"trained": None, "random": None, "pixels": None}
+    written = [*rows(1, 0.3), *rows(2, None), {"row": "gap"}, *rows(1, 0.4)]
+    second, first = read_evaluations(json.loads(to_json({"v": 1, **row})) for row in written)
+    assert (first.version, first.system_time) == (1, 13.0)
+    found = Estimate(value=0.6, low=0.5, high=0.7)
+    assert first.probe("world") == {"trained": found, "random": None, "pixels": None}
+    assert first.probe("place") == {"trained": None, "random": None, "pixels": None}
+    assert first.gains == {"world": found, "depth": None}
+    assert first.losses == {"exposed": found, "placebo": None}
+    assert first.rankme["trained"] == 30.0
+    assert math.isnan(first.rankme["random"])
+    assert first.lived[0] == Lived(
+        name="a/0", kind="exposed", world="w", visit="a", start=3.0, end=12.0, age=1.0, loss=0.4
+    )
+    assert math.isnan(first.lived[1].start)
+    assert math.isnan(second.lived[0].loss)

@@ -16,7 +16,7 @@ from common.status import (
     StoreStatus,
     WriterCounts,
 )
-from deploy.view import LiveView, clock, count, dashboard, decimal, line, size, sparkline
+from deploy.view import UNITS, LiveView, clock, count, dashboard, decimal, line, size, sparkline
 
 CALM = ActorStatus(
     name="actor-0",
@@ -69,6 +69,7 @@ RUN = RunStatus(
         probes={
             "world": {"trained": 0.655, "random": 0.590, "pixels": 0.515},
             "heading": {"trained": 0.21, "random": 0.24, "pixels": 0.11},
+            "place": {"trained": 0.355, "random": 0.297, "pixels": 0.309},
             "depth": {"trained": 0.507, "random": 0.423},
         },
         health={"rankme": 38.2, "feature_std": 0.79},
@@ -139,7 +140,7 @@ def test_trouble_reads_without_colour() -> None:
 
 def test_the_arrow_needs_both_baselines() -> None:
     shown = text(dashboard(RUN, width=100, height=30)).splitlines()
-    row = {name: next(found for found in shown if f"│ {name} " in found) for name in ("world", "heading", "depth")}
+    row = {name: next(found for found in shown if f"│ {name} {unit}" in found) for name, unit in UNITS.items()}
     assert "▲ 0.655" in row["world"]
     assert "▼ 0.210" in row["heading"]
     assert "0.507" in row["depth"]

@@ -1,0 +1,61 @@
+# Everything runs in .venv, which the first target that needs it creates; only git, make and Python ≥ 3.12 are needed.
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-faults test-cluster soak bench format check type lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= $(shell command -v python3.12 || command -v python3 || echo python3)
+UV := $(shell command -v uv || echo $(VENV)-uv/bin/uv)
+ARGS ?=
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(VENV)-uv/bin/uv:
+	$(PYTHON) -m venv $(VENV)-uv
+	$(VENV)-uv/bin/python -m pip install --quiet uv
+
+$(STAMP): requirements.lock pyproject.toml | $(filter $(VENV)-uv/bin/uv,$(UV))
+	$(UV) venv --quiet --allow-existing --python "$$(cat .python-version)" $(VENV)
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+install: $(STAMP)  ## Create the environment (about 6 GB, most of it torch)
+
+run: $(STAMP)  ## Ten minutes of the demo, live (ARGS="--duration 2m" changes it)
+	@$(BIN)/engram run --preset demo $(ARGS)
+
+test: $(STAMP)  ## Unit and integration tests: real embedded server, real local Ray (≤ 10 minutes)
+	@$(BIN)/pytest $(ARGS)
+
+test-faults: $(STAMP)  ## Real processes killed during real runs
+	@$(BIN)/pytest -m faults $(ARGS)
+
+test-cluster: $(STAMP)  ## Several Ray nodes
+	@$(BIN)/pytest -m cluster $(ARGS)
+
+soak: $(STAMP)  ## A long run, watched for leaks and lost frames
+	@$(BIN)/pytest -m soak $(ARGS)
+
+bench: $(STAMP)  ## Benchmarks, each beside its limit in the same run
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+format: $(STAMP)  ## Format and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+check: $(STAMP)  ## Format and lint, changing nothing
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+type: $(STAMP)  ## pyright, strict
+	@$(BIN)/pyright
+
+lock: $(STAMP)  ## Pin the newest versions that fit pyproject.toml, with hashes and without URLs
+	@$(UV) pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url --upgrade \
+		--group dev pyproject.toml -o requirements.lock
+
+clean:  ## Remove the environment and caches, not the runs
+	rm -rf $(VENV) $(VENV)-uv .pytest_cache .ruff_cache *.egg-info
