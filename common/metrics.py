@@ -24,11 +24,11 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus
+from common.stream.journal import DropCause
 
 type Status = ActorStatus | LearnerStatus | EvaluatorStatus | RunStatus
 """What one process says of itself; the driver's is `RunStatus`."""
 
-DROP_CAUSES = ("spool_full", "died", "rejected")
 WAIT_REASONS = ("fill", "ratio", "paused")
 PHASES = ("starting", "running", "paused", "stopping")
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
@@ -222,7 +222,7 @@ def _actor(status: ActorStatus) -> Iterator[Sample]:
     counts = status.counts
     yield Sample(Metric.ACTOR_CAPTURED, counts.captured)
     yield Sample(Metric.ACTOR_WRITTEN, counts.written)
-    yield from _by_name(Metric.ACTOR_DROPPED, dict.fromkeys(DROP_CAUSES, 0) | dict(counts.dropped))
+    yield from _by_name(Metric.ACTOR_DROPPED, dict.fromkeys(map(str, DropCause), 0) | dict(counts.dropped))
     yield Sample(Metric.ACTOR_SPOOLED, counts.spooled)
     yield Sample(Metric.ACTOR_SESSION, status.frames)
     yield Sample(Metric.ACTOR_LATE, status.late)

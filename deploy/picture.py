@@ -194,10 +194,10 @@ def _heat_map(axes: Axes, bar: Axes, grid: Grid, inches: float) -> None:
     colours = axes.figure.colorbar(mesh, cax=bar, extend="both")
     colours.set_label("loss against the mean placebo loss\nof the same version, %", fontsize=8.5)
     colours.ax.tick_params(labelsize=8)
-    for row, item in enumerate(grid.rows):
-        if item is not None and math.isfinite(item.start):
-            begin, end = ((moment - grid.origin) / 60 for moment in (item.start, item.end))
-            axes.plot([begin, end], [row + 0.5] * 2, color=_INK, linewidth=1.4, solid_capstyle="butt")
+    moments = [(row, item) for row, item in enumerate(grid.rows) if item is not None and math.isfinite(item.start)]
+    begin, end = (np.array([getattr(item, part) for _, item in moments]) for part in ("start", "end"))
+    rows = np.array([row + 0.5 for row, _ in moments])
+    axes.hlines(rows, (begin - grid.origin) / 60, (end - grid.origin) / 60, color=_INK, linewidth=1.4)
     _mark_worlds(axes, grid, inches)
 
 

@@ -7,10 +7,13 @@ from typing import override
 from actors.agents.grid_map import SPOT, UNITS_PER_DEPTH, GridMap, Point, Spot, spot_of
 from actors.agents.sighted import SightedAgent
 from actors.agents.steering import Steering, wrap
-from actors.agents.walker import Progress, WalkerAgent
+from actors.agents.walker import WalkerAgent
 from common.messages import Action, Labels, Observation
 
 _STUCK_SECONDS = 0.3
+_HELD_SPEED = 100.0
+"""Map units a second straight ahead (walking: 290) below which something is in the way."""
+_PUSH = 0.6
 _PATIENCE = 1.5
 """Seconds without coming closer to the target before the way counts as blocked."""
 _CLOSER = 8.0
@@ -57,7 +60,8 @@ class ExplorerAgent(SightedAgent):
         self._visit = visit
         self._map = GridMap()
         self._way: list[Spot] = []
-        self._stuck = Progress()
+        self._before: tuple[Labels, float] | None = None
+        self._held_since = 0.0
         self._target: Spot | None = None
         self._closest = math.inf
         self._closer_at = 0.0
@@ -105,9 +109,9 @@ class ExplorerAgent(SightedAgent):
             self._target, self._closest, self._closer_at = target, math.inf, now
         if distance < self._closest - _CLOSER:
             self._closest, self._closer_at = distance, now
-        still = self._stuck.stuck_for(observation) >= _STUCK_SECONDS
+        still = self._held_for(labels, now) >= _STUCK_SECONDS
         if abs(angle) > math.pi / 4:
-            self._stuck.restart(observation)
+            self._held_since = now
             if now - self._closer_at > 2 * _PATIENCE:
                 self._fail(labels, here)
             return self._steering.steer(angle, speed=1.0)
@@ -124,8 +128,20 @@ class ExplorerAgent(SightedAgent):
             if now - self._pressed_at < (_OPEN_SECONDS if opening else _DOOR_SECONDS):
                 return self._steering.steer(angle, speed=1.0)
         self._fail(labels, here)
-        self._stuck.restart(observation)
+        self._held_since = now
         return self._steering.steer(angle, speed=0.3)
+
+    def _held_for(self, labels: Labels, now: float) -> float:
+        """Returns for how many seconds something has been in the way: sliding along it is no progress."""
+        before, self._before = self._before, (labels, now)
+        if before is not None and now > before[1]:
+            last, then = before
+            way = (labels.x - last.x) * math.cos(last.heading) + (labels.y - last.y) * math.sin(last.heading)
+            if way > _HELD_SPEED * (now - then) or self._steering.forward < _PUSH:
+                self._held_since = now
+        else:
+            self._held_since = now
+        return now - self._held_since
 
     def _choose_target(self, labels: Labels) -> Spot:
         """Picks the farthest of the next spots of the way that can be walked to straight."""

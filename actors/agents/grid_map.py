@@ -28,15 +28,17 @@ _FARTHEST = 440.0
 _TRUST = 0.85
 """Share of a measured distance that is believed to be free: the depth is the median of a third of the picture."""
 _SAMPLE = 16.0
-_TURN_COST = 2.5
+_TURN_COST = 4.0
 """Spots of detour that a turn by 90 degrees is worth."""
-_UNSEEN_COST = 5.0
+_UNSEEN_COST = 20.0
 """Spots of detour that a spot is worth which was never seen."""
-_WALL_COST = 8.0
+_WALL_COST = 60.0
 """Spots of detour that a spot is worth where a wall, perhaps a door, was seen."""
 _SPREAD = 0.6
 """Share of a failure that the spots next to it count for."""
-_FAILURE_COST = 24.0
+_LONG = 0.3
+"""Failures that a spot has to count before another one makes it part of something long."""
+_FAILURE_COST = 60.0
 """Spots of detour that a spot is worth for each time that it could not be entered."""
 
 
@@ -122,11 +124,18 @@ class GridMap:
         self._blocked.add((here, there))
         if there in self._stood:
             return
-        self._failures[there] += 1
-        # Walls and ledges are long: what is beside one is more of it, most often.
-        for spot, share in self._beside(here, there):
-            if spot not in self._stood:
-                self._failures[spot] += share
+        known = self._failures[there]
+        self._failures[there] += 1.0
+        # Walls and ledges are long: the more of one is known, the farther it may be taken to go on.
+        reach = 2 if known < _LONG else 6
+        dx, dy = there[0] - here[0], there[1] - here[1]
+        length = max(abs(dx), abs(dy), 1)
+        across = -round(dy / length), round(dx / length)
+        for i in range(1, reach + 1):
+            for side in (-i, i):
+                spot = there[0] + side * across[0], there[1] + side * across[1]
+                if spot not in self._stood:
+                    self._failures[spot] += _SPREAD / i
 
     def open_between(self, start: Point, end: Point) -> bool:
         """Tells whether a straight way leads over spots that are known to be free."""
@@ -194,15 +203,6 @@ class GridMap:
         if self._free[spot] > self._wall[spot]:
             return 1.1 + failures / 2
         return failures + (_WALL_COST if self._wall[spot] else _UNSEEN_COST)
-
-    @staticmethod
-    def _beside(here: Spot, there: Spot) -> list[tuple[Spot, float]]:
-        dx, dy = there[0] - here[0], there[1] - here[1]
-        length = max(abs(dx), abs(dy), 1)
-        across = -round(dy / length), round(dx / length)
-        return [
-            ((there[0] + i * across[0], there[1] + i * across[1]), _SPREAD / abs(i)) for i in (-2, -1, 1, 2)
-        ]
 
     @staticmethod
     def _turn_cost(here: Spot, goal: Spot, heading: float) -> float:

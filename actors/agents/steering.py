@@ -23,6 +23,11 @@ class Steering:
         self._turn = 0.0
         self._forward = 0.0
 
+    @property
+    def forward(self) -> float:
+        """The speed of the last action, 0 to 1."""
+        return self._forward
+
     def steer(self, angle: float, *, speed: float, use: bool = False) -> Action:
         """Returns the next action.
 

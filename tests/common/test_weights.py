@@ -1,0 +1,68 @@
+import torch
+
+from common.messages import VersionInfo
+from common.weights import PayloadKind, StoredVersion, VersionStore, digest, pack, unpack
+
+
+def info(version: int, *, published: bool = True) -> VersionInfo:
+    return VersionInfo(version=version, step=version * 10, created_ns=0, system_time=0.0, digest="", published=published)
+
+
+def parameters(seed: int = 0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {"a.weight": torch.randn(5, 7, generator=generator), "b": torch.randn(3, generator=generator)}
+
+
+def test_the_hash_is_the_same_before_and_after_the_journey() -> None:
+    tensors = parameters()
+    module = torch.nn.ParameterDict({"a_weight": torch.zeros(5, 7), "b": torch.zeros(3)})
+    arrived = unpack(pack(tensors))
+    module.load_state_dict({name.replace(".", "_"): tensor for name, tensor in arrived.items()})
+    acting = {name.replace("_", "."): tensor for name, tensor in module.state_dict().items()}
+    assert acting["b"].dtype == torch.float32
+    assert digest(tensors) == digest(arrived) == digest(acting)
+
+
+def test_the_hash_sees_every_value_and_name() -> None:
+    tensors = parameters()
+    changed = {name: tensor.clone() for name, tensor in tensors.items()}
+    changed["b"][1] += 0.5
+    renamed = {"a.weight": tensors["a.weight"], "c": tensors["b"]}
+    assert len({digest(tensors), digest(changed), digest(renamed)}) == 3
+
+
+def test_integers_and_scalars_keep_their_type() -> None:
+    arrived = unpack(pack({"n": torch.tensor(2**40), "x": torch.tensor(1.5)}))
+    assert arrived["n"].item() == 2**40
+    assert arrived["x"].item() == 1.5
+
+
+def test_readers_get_the_newest_that_they_may_see_and_nothing_older() -> None:
+    store = VersionStore[str](keep=3)
+    assert store.newer(0, PayloadKind.ENCODER) is None
+    for version in (1, 2, 3):
+        kinds = {PayloadKind.ENCODER: f"e{version}", PayloadKind.FULL: f"f{version}"}
+        assert store.add(StoredVersion(info(version, published=version != 3), kinds))
+    held, published = store.newer(0, PayloadKind.FULL), store.newer(0, PayloadKind.ENCODER)
+    assert held is not None
+    assert held[1] == "f3"
+    assert published is not None
+    assert published[1] == "e2"
+    assert store.newer(2, PayloadKind.ENCODER) is None
+    assert store.newer(3, PayloadKind.FULL) is None
+
+
+def test_an_old_version_does_not_replace_a_newer_one() -> None:
+    store = VersionStore[str]()
+    assert store.add(StoredVersion(info(5), {PayloadKind.FULL: "new"}))
+    assert not store.add(StoredVersion(info(4), {PayloadKind.FULL: "old"}))
+    newest = store.newest
+    assert newest is not None
+    assert newest.version == 5
+
+
+def test_only_the_newest_are_kept() -> None:
+    store = VersionStore[str](keep=2)
+    for version in (1, 2, 3):
+        store.add(StoredVersion(info(version, published=version == 1), {PayloadKind.ENCODER: str(version)}))
+    assert store.newer(0, PayloadKind.ENCODER) is None
