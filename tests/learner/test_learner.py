@@ -1,0 +1,210 @@
+"""The learner as a plain object on a real stream: accounting, publication, checkpoint, resume."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.config import LearnerConfig, ModelConfig, OptimConfig, ReplayConfig, RunConfig, StreamConfig, WorldConfig
+from common.errors import CheckpointError
+from common.exposure import Exposure, ExposureRule
+from common.messages import Datum, VersionInfo
+from common.stream import CaptureJournal, StreamKeys, StreamWriter, connect
+from common.weights import PayloadKind, digest, unpack
+from deploy.store import EmbeddedStore
+from learner import checkpoint as checkpoints
+from learner.learner import Learner
+
+type Make = Callable[..., Datum]
+STREAM = "test"
+RULE = ExposureRule(stream=STREAM, block=10.0)
+SIDE = 24
+
+
+class Sink:
+    """Keeps everything that is offered."""
+
+    def __init__(self) -> None:
+        self.offers: list[tuple[VersionInfo, Mapping[PayloadKind, bytes]]] = []
+
+    def offer(self, info: VersionInfo, payloads: Mapping[PayloadKind, bytes]) -> None:
+        self.offers.append((info, payloads))
+
+
+def until(condition: Callable[[], bool], timeout: float = 20.0) -> None:
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.01)
+
+
+class Source:
+    """Writes frames as an actor would: ten a second of visit time, as fast as possible."""
+
+    def __init__(self, url: str, folder: Path, make_datum: Make) -> None:
+        self._make = make_datum
+        self._generator = np.random.default_rng(3)
+        self.kinds: list[Exposure] = []
+        self.writer = StreamWriter(
+            lambda: connect(url),
+            keys=StreamKeys(STREAM),
+            actor="actor-0",
+            journal=CaptureJournal(folder / "actor-0.journal"),
+            length=5000,
+            spool=5000,
+        )
+
+    def write(self, frames: int) -> None:
+        for _ in range(frames):
+            moment = len(self.kinds) / 10
+            visit = "actor-0.1.0000"
+            self.kinds.append(RULE.classify(visit, moment))
+            frame = self._generator.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+            experience = RULE.experience(visit, moment)
+            self.writer.put(self._make(visit_time=moment, visit=visit, experience=experience, data=frame))
+        until(lambda: self.writer.counts().spooled == 0)
+
+
+@pytest.fixture
+def config(store: EmbeddedStore) -> RunConfig:
+    model = ModelConfig(patch_size=4, dim=24, depth=1, heads=2, predictor_dim=12, predictor_depth=1, predictor_heads=2)
+    return RunConfig(
+        redis_url=store.url,
+        world=WorldConfig(image_size=(SIDE, SIDE)),
+        stream=StreamConfig(budget=16 * 2**20),
+        learner=LearnerConfig(
+            model=model,
+            optim=OptimConfig(batch_size=8, warmup_steps=4),
+            replay=ReplayConfig(capacity=256, min_fill=64, replay_ratio=2.0),
+            publish_every=0.05,
+            slice=0.1,
+        ),
+    )
+
+
+@pytest.fixture
+def source(store: EmbeddedStore, tmp_path: Path, make_datum: Make) -> Iterator[Source]:
+    made = Source(store.url, tmp_path, make_datum)
+    yield made
+    made.writer.close()
+
+
+def started(config: RunConfig, **arguments: object) -> tuple[Learner, Sink]:
+    sink = Sink()
+    learner = Learner(config, stream=STREAM, sink=sink, **arguments)  # pyright: ignore[reportArgumentType]
+    learner.start()
+    return learner, sink
+
+
+def drained(learner: Learner, frames: int) -> bool:
+    counts = learner.status().counts.get("actor-0")
+    return counts is not None and counts.guard + counts.withheld + counts.admitted == frames and counts.unread == 0
+
+
+def test_every_written_frame_is_accounted_for_and_the_ratio_is_kept(config: RunConfig, source: Source) -> None:
+    learner, _ = started(config)
+    source.write(600)
+    until(lambda: drained(learner, 600))
+    counts = learner.status().counts["actor-0"]
+    assert counts.admitted == source.kinds.count(Exposure.EXPOSED)
+    assert counts.withheld == source.kinds.count(Exposure.WITHHELD)
+    assert counts.guard == source.kinds.count(Exposure.GUARD)
+    until(lambda: learner.status().waiting == "ratio")
+    status, taken = learner.status(), learner.snapshot()
+    learner.close()
+    assert status.ring == 256
+    assert status.images == status.step * 8
+    assert abs(status.images - 2.0 * (counts.admitted - 64)) <= 2 * 8
+    withheld = {f"actor-0.1.0000/{n:04d}" for n in range(60) if RULE.withheld("actor-0.1.0000", n)}
+    assert not withheld & set(taken.ledger["experience"])
+
+
+def test_published_weights_carry_the_hash_of_what_they_hold(config: RunConfig, source: Source) -> None:
+    learner, sink = started(config)
+    source.write(300)
+    until(lambda: len(sink.offers) >= 3)
+    learner.close()
+    versions = [info.version for info, _ in sink.offers]
+    assert versions == list(range(1, len(versions) + 1))
+    for info, payloads in sink.offers:
+        assert info.published
+        assert info.health["loss"] > 0
+        assert digest(unpack(payloads[PayloadKind.ENCODER])) == info.digest
+    first, last = unpack(sink.offers[0][1][PayloadKind.FULL]), unpack(sink.offers[-1][1][PayloadKind.FULL])
+    assert first.keys() == last.keys()
+    assert any(not first[name].equal(last[name]) for name in first)
+
+
+def test_a_learner_resumes_where_its_checkpoint_was_taken(config: RunConfig, source: Source, tmp_path: Path) -> None:
+    learner, sink = started(config)
+    source.write(400)
+    until(lambda: drained(learner, 400))
+    until(lambda: learner.status().waiting == "ratio")
+    taken = learner.snapshot()
+    before = learner.status()
+    learner.close()
+    source.write(300)
+    loaded = checkpoints.load(checkpoints.save(taken, tmp_path / "checkpoints", keep=1))
+    again, resink = started(config, checkpoint=loaded, version=before.version + 5)
+    until(lambda: drained(again, 700))
+    until(lambda: again.status().waiting == "ratio")
+    after = again.status()
+    final = again.snapshot()
+    again.close()
+    assert after.step > before.step
+    assert after.counts["actor-0"].admitted == source.kinds.count(Exposure.EXPOSED)
+    assert after.counts["actor-0"].missed == 0
+    assert resink.offers[0][0].version == before.version + 6
+    assert sum(final.ledger["frames"]) == source.kinds.count(Exposure.EXPOSED)
+    assert sum(final.ledger["exposures"]) == after.images
+    assert final.ledger["experience"][: len(taken.ledger["experience"])] == taken.ledger["experience"]
+    assert sink.offers
+
+
+def test_a_snapshot_taken_while_training_is_consistent(config: RunConfig, source: Source) -> None:
+    learner, _ = started(config)
+    for _ in range(5):
+        source.write(100)
+        taken = learner.snapshot()
+        counts = taken.state["ingest"]["counts"].get("actor-0", {})
+        assert sum(taken.ledger["frames"]) == counts.get("admitted", 0) == taken.state["replay"]["added"]
+        assert sum(taken.ledger["exposures"]) == taken.state["limiter"]["sampled"] == taken.state["images"]
+    learner.close()
+
+
+def test_frames_of_another_size_are_gated(config: RunConfig, source: Source, make_datum: Make) -> None:
+    learner, _ = started(config)
+    for _ in range(5):
+        source.writer.put(make_datum())
+    until(lambda: bool(learner.status().counts) and learner.status().counts["actor-0"].gated == 5)
+    assert learner.status().ring == 0
+    learner.close()
+
+
+def test_a_pause_stops_training_and_nothing_is_lost(config: RunConfig, source: Source) -> None:
+    learner, _ = started(config)
+    source.write(200)
+    until(lambda: learner.status().step > 0)
+    learner.pause()
+    until(lambda: learner.status().waiting == "paused")
+    time.sleep(0.2)
+    step = learner.status().step
+    source.write(200)
+    time.sleep(0.3)
+    assert learner.status().step == step
+    learner.resume()
+    until(lambda: drained(learner, 400))
+    assert learner.status().step > step
+    learner.close()
+
+
+def test_a_checkpoint_of_another_network_is_refused(config: RunConfig) -> None:
+    learner, _ = started(config)
+    taken = learner.snapshot()
+    learner.close()
+    wider = replace(config.learner, model=replace(config.learner.model, dim=48))
+    with pytest.raises(CheckpointError, match=r"learner\.model"):
+        Learner(replace(config, learner=wider), stream=STREAM, sink=Sink(), checkpoint=taken)
