@@ -98,6 +98,10 @@ class Driver:
         self._found: MetricsDirectory | None = None
         self._guardian: Guardian | None = None
 
+    def handle(self, part: str) -> Any:
+        """The Ray actor that is a part now, for questions that the driver itself does not ask."""
+        return self._supervisor.parts[part].handle
+
     def stop(self) -> None:
         """Asks the run to end; safe from a signal handler."""
         self._stopping.set()

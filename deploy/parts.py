@@ -12,6 +12,7 @@ import ray
 import torch
 
 from actors.shell import ActorShell
+from actors.worlds.walks import record_walk
 from common.config import RunConfig
 from common.process import settle
 from deploy.registry import RayWeightSink, RayWeightSource, WeightRegistry
@@ -89,8 +90,6 @@ class Parts:
 
 
 def _record(spec: ProbeSpec, path: Path, fps: float, nice: int) -> None:
-    from actors.worlds.walks import record_walk
-
     settle(part="probe-set", threads=1, nice=nice)
     walks = (
         record_walk(

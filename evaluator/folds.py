@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evaluator.probeset import ProbeSet
 from evaluator.ridge import Floats, Ridge, Standardiser, neighbour_votes
 
-STRENGTHS = tuple(10.0**power for power in range(-4, 2))
+STRENGTHS = tuple(10.0**power for power in range(-4, 3))
 """Candidates for λ, per frame and standardised feature."""
 
 UNCHOSEN = 0.1

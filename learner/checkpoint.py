@@ -61,7 +61,7 @@ def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
     try:
         partial.mkdir(parents=True)
         for name in ("model", "optimiser", "replay"):
-            arrays = {key: np.ascontiguousarray(array) for key, array in getattr(checkpoint, name).items()}
+            arrays = {key: np.require(array, requirements="C") for key, array in getattr(checkpoint, name).items()}
             _write(partial / f"{name}.safetensors", safetensors.numpy.save(arrays))
         _write(partial / "ledger.json", json.dumps(checkpoint.ledger).encode())
         state = {"v": SCHEMA, "step": checkpoint.step, **checkpoint.state}

@@ -170,6 +170,10 @@ class Learner:
             health=dict(self._model.health),
         )
 
+    def published(self) -> dict[int, str]:
+        """Hash of the encoder's parameters by published version."""
+        return self._publisher.digests()
+
     def snapshot(self) -> Checkpoint:
         """Takes a consistent checkpoint between two steps, while the ingest stands still; writers do not notice."""
         return self._ask(self._snapshot)

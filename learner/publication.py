@@ -32,6 +32,7 @@ class Publisher:
         self._last = -float("inf")
         self.version = version
         self._created_ns: dict[int, int] = {}
+        self._digests: dict[int, str] = {}
         self.held = 0
 
     def due(self) -> bool:
@@ -48,6 +49,10 @@ class Publisher:
             if born <= moment_ns:
                 return version
         return 0
+
+    def digests(self) -> dict[int, str]:
+        """Hash of the encoder's parameters by published version."""
+        return dict(self._digests)
 
     def publish(self, model: IJepa, *, step: int, health: Mapping[str, float]) -> VersionInfo:
         """Offers the model's parameters as the next version.
@@ -73,8 +78,11 @@ class Publisher:
             health=dict(health),
         )
         self._created_ns[info.version] = info.created_ns
-        if len(self._created_ns) > REMEMBERED:
-            del self._created_ns[min(self._created_ns)]
+        if finite:
+            self._digests[info.version] = info.digest
+        for remembered in (self._created_ns, self._digests):
+            if len(remembered) > REMEMBERED:
+                del remembered[min(remembered)]
         self._sink.offer(info, {PayloadKind.ENCODER: pack(encoder), PayloadKind.FULL: pack(full)})
         return info
 

@@ -53,6 +53,10 @@ class LearnerShell:
         """Gives the registry what was offered; the object belongs to the caller and outlives this process."""
         return self._sink.payload(version, kind)
 
+    def published(self) -> dict[int, str]:
+        """Hash of the encoder's parameters by published version."""
+        return self._learner.published()
+
     def snapshot(self) -> Checkpoint:
         """Takes a consistent checkpoint."""
         return self._learner.snapshot()

@@ -26,5 +26,5 @@ def make_agent(
         ConfigError: There is no such agent.
     """
     if name not in AGENTS:
-        raise ConfigError("agent", name, f"must be one of {', '.join(sorted(AGENTS))}")
+        raise ConfigError("actors.agent", name, f"must be one of {', '.join(sorted(AGENTS))}")
     return AGENTS[name](seed=seed, encoder=encoder, collector=collector, boredom=boredom)

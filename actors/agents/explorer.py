@@ -22,7 +22,7 @@ _OPEN_SECONDS = 1.6
 _OPENING = 8.0
 _FACING = math.radians(15.0)
 _USE_REACH = 56.0
-_LOOK_AHEAD = 8
+_LOOK_AHEAD = 12
 _WANDER_SECONDS = 3.0
 _JUMP = 256.0
 """Map units in one step that only a teleporter makes."""

@@ -32,7 +32,7 @@ _TURN_COST = 4.0
 """Spots of detour that a turn by 90 degrees is worth."""
 _UNSEEN_COST = 20.0
 """Spots of detour that a spot is worth which was never seen."""
-_WALL_COST = 60.0
+_WALL_COST = 30.0
 """Spots of detour that a spot is worth where a wall, perhaps a door, was seen."""
 _SPREAD = 0.6
 """Share of a failure that the spots next to it count for."""

@@ -38,11 +38,11 @@ def check_worlds(world: WorldConfig) -> None:
     """
     match world.kind:
         case "doom":
-            for field, names in (("worlds", world.worlds), ("placebo_worlds", world.placebo_worlds)):
+            for field, names in (("world.worlds", world.worlds), ("world.placebo_worlds", world.placebo_worlds)):
                 for name in names:
                     try:
                         parse_world(name)
                     except ConfigError as error:
                         raise ConfigError(field, name, error.allowed) from None
         case _:
-            raise ConfigError("kind", world.kind, "must be doom")
+            raise ConfigError("world.kind", world.kind, "must be doom")

@@ -11,9 +11,9 @@ from vizdoom import Label
 from actors.worlds.picture import Window
 from common.messages import Labels
 
-UNITS_PER_DEPTH = 1.83
-"""Map units in front of the eye for each step of `Labels.depth`: measured, linear, up to 255 (about 467 units)."""
-_FULL_HEIGHT = 480
+_FAR = 63
+"""Where the depth buffer ends on the smallest screen: about 460 map units. Larger screens see farther."""
+_SCALE = 4.0
 _CATEGORIES = {
     "Health": "item",
     "Armor": "item",
@@ -39,12 +39,12 @@ def depth_grid(depth_hw: NDArray[np.uint8], window: Window) -> NDArray[np.float3
     """Medians of the depth buffer in a 3×3 grid over the frame.
 
     Args:
-        depth_hw: The engine's depth buffer, uint8 [h, w]. The engine shrinks its values with the
-            height of the screen (a fourth at 120 lines); this undoes it.
+        depth_hw: The engine's depth buffer, uint8 [h, w]: 7.3 map units in front of the eye for each step.
         window: The part of the screen that the frame shows.
 
     Returns:
-        float32 [3, 3] in 0–255, the same scale at every screen size.
+        float32 [3, 3] from 0 to 252, the same at every screen size: linear, 1.83 map units in front of
+        the eye for each step (measured); 252 means 460 units or more.
     """
     kept_hw = window.cut(depth_hw)
     rows, columns = (np.linspace(0, size, 4).astype(int) for size in kept_hw.shape)
@@ -57,7 +57,7 @@ def depth_grid(depth_hw: NDArray[np.uint8], window: Window) -> NDArray[np.float3
         ]
         for i in range(3)
     ]
-    return np.minimum(np.array(medians, np.float32) * (_FULL_HEIGHT / depth_hw.shape[0]), 255.0)
+    return np.minimum(np.array(medians, np.float32), _FAR) * _SCALE
 
 
 def count_objects(labels: Iterable[Label], window: Window) -> dict[str, int]:

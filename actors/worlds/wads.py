@@ -4,6 +4,7 @@ A WAD is a header, lumps, and a directory of (offset, size, name); a map is a ma
 its geometry. See https://doomwiki.org/wiki/WAD and https://doomwiki.org/wiki/Map_format.
 """
 
+import math
 import struct
 from dataclasses import dataclass
 from functools import cache
@@ -37,7 +38,8 @@ _STANDING_PLACES = frozenset(
     (
         *(1, 2, 3, 4, 11),
         *(5, 6, 13, 38, 39, 40, 8, 17, 82, 83),
-        *range(2001, 2050),
+        *(2001, 2002, 2003, 2004, 2005, 2006, 2007, 2008, 2010, 2011, 2012, 2013, 2014, 2015, 2018, 2019),
+        *(2022, 2023, 2024, 2025, 2026, 2045, 2046, 2047, 2048, 2049),
         *(7, 9, 16, 58, 64, 65, 66, 67, 68, 69, 71, 84, *range(3001, 3007)),
     )
 )
@@ -76,7 +78,7 @@ def parse_world(world: str) -> tuple[str, str]:
     """
     wad, _, name = world.partition(":")
     if name not in MAPS.get(wad, ()):
-        raise ConfigError("worlds", world, "must be one of freedoom1:e1m1 … e4m9, freedoom2:map01 … map32")
+        raise ConfigError("world.worlds", world, "must be one of freedoom1:e1m1 … e4m9, freedoom2:map01 … map32")
     return wad, name
 
 
@@ -89,8 +91,9 @@ def wad_path(wad: str) -> Path:
 def standing_places(world: str) -> tuple[Place, ...]:
     """Lists places of a world that can be walked to from the player's start, in the file's order.
 
-    A place is where the map puts a thing; it counts if its sector is joined to the player's through
-    openings of at least a player's height, steps of at most 24 units (or lifts), and doors without a key.
+    A place is where the map puts a thing that one can stand on. It counts if one can walk from the
+    player's start to its sector and back, through openings of a player's height, over steps of at most
+    24 units, through doors without a key; so nobody starts in a closet that opens from outside only.
     """
     lumps = _map_lumps(*parse_world(world))
     things = np.frombuffer(lumps["THINGS"], _THING)
@@ -107,7 +110,9 @@ def standing_places(world: str) -> tuple[Place, ...]:
     )
     candidates = [thing for thing in things if int(thing["type"]) in _STANDING_PLACES]
     start = next(thing for thing in candidates if thing["type"] == _PLAYER_START)
-    joined = _joined_sectors(_sector_at(start, ends_L4, line_sectors_L2), lines, line_sectors_L2, sectors)
+    sector = _sector_at(start, ends_L4, line_sectors_L2)
+    ways = _ways(lines, line_sectors_L2, sectors)
+    joined = _reached(sector, ways) & _reached(sector, {(there, here) for here, there in ways})
     return tuple(
         Place(int(thing["x"]), int(thing["y"]))
         for thing in candidates
@@ -143,31 +148,37 @@ def _sector_at(thing: Any, ends_L4: NDArray[np.float64], line_sectors_L2: NDArra
     return int(line_sectors_L2[nearest, int(y2[nearest] > y1[nearest])])
 
 
-def _joined_sectors(
-    start: int, lines: NDArray[Any], line_sectors_L2: NDArray[np.int_], sectors: NDArray[Any]
-) -> set[int]:
-    """Collects the sectors that a player who starts in one can walk to."""
-    neighbours: dict[int, list[tuple[int, bool]]] = {}
-    for line, (right, left) in zip(lines, line_sectors_L2.tolist(), strict=True):
-        if right < 0 or left < 0 or right == left or line["flags"] & _IMPASSABLE:
-            continue
-        door = int(line["special"]) in _MANUAL_DOORS
-        neighbours.setdefault(right, []).append((left, door))
-        neighbours.setdefault(left, []).append((right, door))
+def _ways(lines: NDArray[Any], line_sectors_L2: NDArray[np.int_], sectors: NDArray[Any]) -> set[tuple[int, int]]:
+    """Lists from which sector to which neighbour one can walk."""
+    floors, ceilings = sectors["floor"].tolist(), sectors["ceiling"].tolist()
+    pairs = [
+        (right, left, int(line["special"]) in _MANUAL_DOORS)
+        for line, (right, left) in zip(lines, line_sectors_L2.tolist(), strict=True)
+        if right >= 0 and left >= 0 and right != left and not line["flags"] & _IMPASSABLE
+    ]
+    # A door is the sector behind its line, closed as the map begins.
+    doors = {left for _, left, door in pairs if door}
+    ways = set[tuple[int, int]]()
+    for right, left, _ in pairs:
+        opening = min(
+            *(math.inf if sector in doors else ceilings[sector] for sector in (right, left)),
+        ) - max(floors[right], floors[left])
+        if opening >= _HEADROOM:
+            ways |= {
+                (here, there) for here, there in ((right, left), (left, right)) if floors[there] - floors[here] <= _STEP
+            }
+    return ways
+
+
+def _reached(start: int, ways: set[tuple[int, int]]) -> set[int]:
+    """Collects the sectors to which ways lead from one."""
+    onward: dict[int, list[int]] = {}
+    for here, there in ways:
+        onward.setdefault(here, []).append(there)
     reached, todo = {start}, [start]
-    doors: set[int] = set()
     while todo:
-        here = todo.pop()
-        for there, door in neighbours.get(here, ()):
-            if there in reached:
-                continue
-            low = max(int(sectors["floor"][here]), int(sectors["floor"][there]))
-            opening = min(int(sectors["ceiling"][here]), int(sectors["ceiling"][there])) - low
-            step = int(sectors["floor"][there]) - int(sectors["floor"][here])
-            lift = bool(sectors["tag"][here] or sectors["tag"][there])
-            if (opening >= _HEADROOM or door or here in doors) and (step <= _STEP or lift):
-                if door:
-                    doors.add(there)
+        for there in onward.get(todo.pop(), ()):
+            if there not in reached:
                 reached.add(there)
                 todo.append(there)
     return reached

@@ -47,6 +47,7 @@ def test_dormant_units_may_rest_at_any_value() -> None:
     features[:, :3] = 4.0
     features[:, 3] = 4.0 + 0.01 * features[:, 3]
     assert dormant_share(features) == pytest.approx(0.4)
+    assert dormant_share(100 * features) == dormant_share(features / 100) == dormant_share(features)
 
 
 def test_not_finite_features_are_said() -> None:

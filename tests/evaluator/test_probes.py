@@ -16,7 +16,7 @@ from evaluator.encoders import Pixels, encode
 from evaluator.folds import STRENGTHS, Split
 from evaluator.probes import MIN_CELL_FRAMES, Probes, ProbeScores, Task
 from evaluator.probeset import ProbeSet
-from evaluator.scores import NotMeasurable, Score
+from evaluator.scores import NotMeasurable, Sample, Score
 from tests.evaluator.walks import probe_set, spec
 
 type Features = NDArray[np.float32]
@@ -82,6 +82,31 @@ def test_regression_equals_scikit_learn(task: Task, made: ProbeSet, pixels: Feat
     expected = r2_score(target[split.test], guess, multioutput="variance_weighted")
     assert 0.05 < expected < 1
     assert value(scores.linear[task]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_interval_of_r2_is_that_of_resampled_walks(made: ProbeSet, pixels: Features, scores: ProbeScores) -> None:
+    sample, found = scores.samples[Task.HEADING], scores.linear[Task.HEADING]
+    assert isinstance(sample, Sample)
+    assert isinstance(found, Score)
+    split = Split.of(made)
+    target = np.stack([np.sin(made.heading), np.cos(made.heading)], axis=1)
+    _, _, train, test = scaled(pixels, split)
+    guesses: list[NDArray[np.float64]] = [
+        Ridge(alpha=len(train) * s).fit(train, target[split.train]).predict(test) for s in STRENGTHS
+    ]
+    best = min(guesses, key=lambda guess: abs(value(found) - _r2(target[split.test], guess)))
+    walk, rng = made.walk[split.test], np.random.default_rng(8)
+    draws: list[float] = []
+    for _ in range(1000):
+        rows = np.concatenate([np.flatnonzero(walk == one) for one in rng.choice(np.unique(walk), 10)])
+        draws.append(_r2(target[split.test][rows], best[rows]))
+    width = np.subtract(*np.quantile(draws, [0.975, 0.025]))
+    assert found.low == pytest.approx(np.quantile(draws, 0.025), abs=0.1 * width)
+    assert found.high == pytest.approx(np.quantile(draws, 0.975), abs=0.1 * width)
+
+
+def _r2(truth: NDArray[np.float64], guess: NDArray[np.float64]) -> float:
+    return float(r2_score(truth, guess, multioutput="variance_weighted"))
 
 
 def test_place_is_the_mean_over_worlds(made: ProbeSet, pixels: Features, scores: ProbeScores) -> None:

