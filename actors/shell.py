@@ -1,5 +1,6 @@
 """The actor as a Ray actor: settles the process and passes every call on."""
 
+import os
 from pathlib import Path
 
 from actors.host import ActorHost
@@ -20,6 +21,10 @@ class ActorShell:
     def status(self) -> ActorStatus:
         """Says how the actor does; raises what ended it."""
         return self._host.status()
+
+    def process(self) -> int:
+        """Id of this process."""
+        return os.getpid()
 
     def metrics_port(self) -> int:
         """TCP port of this process's Prometheus endpoint."""

@@ -3,7 +3,10 @@
 import logging
 import os
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import ray
@@ -18,6 +21,10 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
 }
+
+
+# Ray takes 127.0.0.1 for a mistake and listens on the host's outer address instead; Linux has the whole 127/8.
+_LOOPBACK = "127.0.0.2" if sys.platform == "linux" else None
 
 
 def object_store_bytes(run: RunConfig) -> int:
@@ -45,6 +52,8 @@ class LocalCluster:
 
     def start(self) -> None:
         """Brings it up; bare `ray.init()` could join any other cluster on this host."""
+        handled = (signal.SIGINT, signal.SIGTERM)
+        handlers = {number: signal.getsignal(number) for number in handled}
         ray.init(  # pyright: ignore[reportUnknownMemberType]
             address="local",
             num_cpus=os.cpu_count(),
@@ -53,8 +62,11 @@ class LocalCluster:
             logging_level=logging.ERROR,
             object_store_memory=object_store_bytes(self._run),
             _temp_dir=str(self.folder),
-            _node_ip_address="127.0.0.1",
+            _node_ip_address=_LOOPBACK,
         )
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():  # Ray's own SIGTERM handler aborts the process
+                signal.signal(number, handler)
 
     def stop(self) -> None:
         """Ends all of its processes and removes its files; logs of parts that failed were kept by the run directory."""

@@ -17,7 +17,6 @@ there. Only at the end it waits, each time for a bounded while: actors stop capt
 # Ray's handles are untyped.
 
 import logging
-import os
 import secrets
 import shutil
 import signal
@@ -44,7 +43,7 @@ from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus
 from common.stream import StreamKeys, check_server, connect, last_beats
 from deploy.cluster import LocalCluster
 from deploy.discovery import MetricsDirectory
-from deploy.guardian import TOKEN, Guardian
+from deploy.guardian import Guardian
 from deploy.parts import Parts
 from deploy.rundir import RunDirectory
 from deploy.store import EmbeddedStore
@@ -98,6 +97,16 @@ class Driver:
         self._found: MetricsDirectory | None = None
         self._guardian: Guardian | None = None
 
+    @property
+    def redis_url(self) -> str:
+        """Where the stream is, password included."""
+        return self._run.redis_url
+
+    @property
+    def stream(self) -> str:
+        """Id of the stream."""
+        return self._stream
+
     def handle(self, part: str) -> Any:
         """The Ray actor that is a part now, for questions that the driver itself does not ask."""
         return self._supervisor.parts[part].handle
@@ -144,9 +153,7 @@ class Driver:
         Raises:
             EngramError: The run could not start or could not go on; everything is stopped all the same.
         """
-        token = secrets.token_hex(8)
-        os.environ[TOKEN] = token
-        self._guardian = Guardian(token)
+        self._guardian = Guardian()
         try:
             self._start()
             self._loop()

@@ -1,56 +1,78 @@
 """Sees to it that no process of a run outlives it, however the driver ends.
 
-Every process of a run inherits an environment variable with the run's token. The guardian is a small process with a
-pipe to the driver: when the pipe closes without a farewell (SIGKILL, crash), it ends everything that carries the token
-and removes the run's temporary folders.
+The guardian is a small process with a pipe to the driver. Once a second it notes all descendants of the driver, so that
+it still knows those that lost their parent. When the pipe closes (SIGKILL, crash) or the driver says farewell, it ends
+whatever is left of them; after a crash it also removes the run's temporary folders.
 """
 
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import IO
 
 import psutil
 
-TOKEN = "ENGRAM_RUN_TOKEN"
 FAREWELL = "farewell"
-GRACE = 3.0
+EVERY = 1.0
+GRACE = 2.0
+ROUNDS = 3
+"""Times that are looked for survivors: what was being started while its parent died appears a moment later."""
 
 
-def relatives(token: str) -> list[psutil.Process]:
-    """Finds all processes of the run with this token, this one left out."""
-    found: list[psutil.Process] = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and process.environ().get(TOKEN) == token:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
-def end_all(token: str, spare: tuple[int, ...] = ()) -> int:
-    """Ends all processes of a run, first politely, then not.
+class Family:
+    """All descendants that a process ever had, as far as they were seen.
 
     Args:
-        token: The run's token.
-        spare: Process ids to leave alone.
-
-    Returns:
-        How many there were.
+        root: Id of the process.
+        spare: Ids of processes that do not count.
     """
-    processes = [process for process in relatives(token) if process.pid not in spare]
-    for process in processes:
-        _send(process, signal.SIGTERM)
-    _, alive = psutil.wait_procs(processes, timeout=GRACE)
-    for process in alive:
-        _send(process, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=GRACE)
-    return len(processes)
+
+    def __init__(self, root: int, spare: set[int]) -> None:
+        self._root = root
+        self._spare = spare
+        self._known: set[psutil.Process] = set()
+
+    def look(self) -> set[psutil.Process]:
+        """Notes new descendants, also of orphans, and returns those that live."""
+        roots = set(self._known)
+        try:
+            roots.add(psutil.Process(self._root))
+        except psutil.NoSuchProcess:
+            pass
+        for process in roots:
+            try:
+                self._known.update(process.children(recursive=process.pid == self._root))
+            except psutil.Error:
+                continue
+        self._known = {process for process in self._known if process.pid not in self._spare and _lives(process)}
+        return self._known
+
+    def end(self) -> int:
+        """Ends all that live, first politely, then not; returns how many there were."""
+        ended: set[psutil.Process] = set()
+        for _ in range(ROUNDS):
+            living = self.look()
+            ended |= living
+            for process in living:
+                _send(process, signal.SIGTERM)
+            _, stubborn = psutil.wait_procs(living, timeout=GRACE)
+            for process in stubborn:
+                _send(process, signal.SIGKILL)
+            psutil.wait_procs(stubborn, timeout=GRACE)
+            if not living:
+                break
+        return len(ended)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:
@@ -61,31 +83,30 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 
 class Guardian:
-    """The driver's handle on its guardian.
+    """The driver's handle on its guardian; start it before anything else."""
 
-    Args:
-        token: The run's token; must be in the environment of all that is to be guarded.
-    """
-
-    def __init__(self, token: str) -> None:
-        self._token = token
+    def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.guardian", token], stdin=subprocess.PIPE, text=True, start_new_session=True
+            [sys.executable, "-m", "deploy.guardian", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
 
     def watch(self, folder: Path) -> None:
         """Has a temporary folder removed if the driver dies."""
-        pipe = self._pipe()
-        pipe.write(f"{folder}\n")
-        pipe.flush()
+        print(folder, file=self._pipe(), flush=True)
 
     def dismiss(self) -> int:
         """Ends what is left of the run, and the guardian; returns how many processes were left."""
-        left = end_all(self._token, spare=(self._process.pid,))
-        pipe = self._pipe()
-        pipe.write(f"{FAREWELL}\n")
+        pipe, answer = self._pipe(), self._process.stdout
+        assert answer is not None
+        print(FAREWELL, file=pipe, flush=True)
+        left = int(answer.readline() or 0)
         pipe.close()
-        self._process.wait(GRACE)
+        answer.close()
+        self._process.wait()
         return left
 
     def _pipe(self) -> IO[str]:
@@ -94,20 +115,22 @@ class Guardian:
 
 
 def main() -> None:
-    """Waits for the driver's end; runs as `python -m deploy.guardian TOKEN`."""
+    """Waits for the driver's end; runs as `python -m deploy.guardian DRIVER`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    token = sys.argv[1]
-    folders: list[str] = []
-    for line in sys.stdin:
-        if line.strip() == FAREWELL:
+    family = Family(int(sys.argv[1]), {os.getpid()})
+    heard = b""
+    while FAREWELL.encode() not in heard:
+        family.look()
+        if not select.select([0], [], [], EVERY)[0]:
+            continue
+        chunk = os.read(0, 65536)
+        heard += chunk
+        if not chunk:
+            family.end()
+            for folder in heard.decode().splitlines():
+                shutil.rmtree(folder, ignore_errors=True)
             return
-        folders.append(line.strip())
-    # The driver's own death may still be under way: what it was starting appears a moment later.
-    for _ in range(3):
-        end_all(token)
-        time.sleep(0.5)
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    print(family.end(), flush=True)
 
 
 if __name__ == "__main__":

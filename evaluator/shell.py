@@ -6,6 +6,7 @@ and nobody waits for it.
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -73,6 +74,10 @@ class EvaluatorShell:
         )
         self._thread = threading.Thread(target=self._run_safely, name="evaluation", daemon=True)
         self._thread.start()
+
+    def process(self) -> int:
+        """Id of this process."""
+        return os.getpid()
 
     def metrics_port(self) -> int:
         """TCP port of this process's Prometheus endpoint."""

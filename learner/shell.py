@@ -1,5 +1,6 @@
 """The learner as a Ray actor: settles the process and passes every call on."""
 
+import os
 from typing import Protocol
 
 import numpy as np
@@ -40,6 +41,10 @@ class LearnerShell:
             every=run.stream.heartbeat,
             progress=lambda: self._learner.progress,
         )
+
+    def process(self) -> int:
+        """Id of this process."""
+        return os.getpid()
 
     def metrics_port(self) -> int:
         """TCP port of this process's Prometheus endpoint."""

@@ -1,13 +1,13 @@
 """The explorer: always on its way to the nearest place where it has not been yet."""
 
 import math
-import random
 from typing import override
 
-from actors.agents.grid_map import SPOT, UNITS_PER_DEPTH, GridMap, Point, Spot, spot_of
+from actors.agents.grid_map import SPOT, UNITS_PER_DEPTH, GridMap, Spot, spot_of
 from actors.agents.sighted import SightedAgent
 from actors.agents.steering import Steering, wrap
 from actors.agents.walker import WalkerAgent
+from actors.worlds.terrain import terrain_of
 from common.messages import Action, Labels, Observation
 
 _STUCK_SECONDS = 0.3
@@ -22,7 +22,7 @@ _OPEN_SECONDS = 1.6
 _OPENING = 8.0
 _FACING = math.radians(15.0)
 _USE_REACH = 56.0
-_LOOK_AHEAD = 12
+_LOOK_AHEAD = (11, 8, 6, 4, 3, 2, 1)
 _WANDER_SECONDS = 3.0
 _JUMP = 256.0
 """Map units in one step that only a teleporter makes."""
@@ -32,8 +32,9 @@ class ExplorerAgent(SightedAgent):
     """Explores by ground truth: seeks cells that it has seen but not entered in this visit.
 
     It remembers per visit where it stood, what the depth grid showed to be free, and where it got
-    stuck. Where it does not get on, it presses use first (a door), then looks for another way. Without
-    labels it behaves as `WalkerAgent`.
+    stuck. Where the world's terrain is known (`actors.worlds.terrain`), it also knows walls, ledges and
+    doors, as a person sees them at a glance. Where it does not get on, it presses use first (a door),
+    then looks for another way. Without labels it behaves as `WalkerAgent`.
 
     Args:
         seed: Seed of the random turns that it makes when it knows nothing better.
@@ -47,18 +48,17 @@ class ExplorerAgent(SightedAgent):
     ) -> None:
         super().__init__(encoder=encoder, collector=collector, boredom=boredom)
         self._walker = WalkerAgent(seed=seed)
-        self._random = random.Random(seed)
         self._steering = Steering()
-        self._begin(-1)
+        self._begin(-1, "")
 
     @property
     def cells(self) -> int:
         """How many cells of 64 × 64 map units were entered in this visit."""
         return len(self._map.cells)
 
-    def _begin(self, visit: int) -> None:
+    def _begin(self, visit: int, world: str) -> None:
         self._visit = visit
-        self._map = GridMap()
+        self._map = GridMap(terrain_of(world))
         self._way: list[Spot] = []
         self._before: tuple[Labels, float] | None = None
         self._held_since = 0.0
@@ -68,13 +68,13 @@ class ExplorerAgent(SightedAgent):
         self._pressed_at: float | None = None
         self._ahead_then = 0.0
         self._wander_until = -math.inf
-        self._last: Point | None = None
+        self._last: tuple[float, float] | None = None
 
     @override
     def decide(self, observation: Observation, *, bored: bool) -> Action:
         labels = observation.labels
         if observation.visit != self._visit:
-            self._begin(observation.visit)
+            self._begin(observation.visit, observation.world)
         if labels is None:
             return self._walker.decide(observation, bored=bored)
         now, place = observation.visit_time, (labels.x, labels.y)
@@ -145,12 +145,12 @@ class ExplorerAgent(SightedAgent):
 
     def _choose_target(self, labels: Labels) -> Spot:
         """Picks the farthest of the next spots of the way that can be walked to straight."""
-        target = self._way[0]
-        for spot in self._way[1:_LOOK_AHEAD]:
-            if not self._map.open_between((labels.x, labels.y), self._map.point(spot)):
-                break
-            target = spot
-        return target
+        for index in _LOOK_AHEAD:
+            if index < len(self._way):
+                spot = self._way[index]
+                if self._map.open_between((labels.x, labels.y), self._map.point(spot)):
+                    return spot
+        return self._way[0]
 
     def _fail(self, labels: Labels, here: Spot) -> None:
         """Notes what is in the way, and forgets the way."""

@@ -8,9 +8,12 @@ import heapq
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+
+from actors.worlds.terrain import Crossing, Point, Terrain
 
 CELL = 64.0
 """Side of a cell, map units."""
@@ -21,7 +24,6 @@ UNITS_PER_DEPTH = 1.83
 
 type Cell = tuple[int, int]
 type Spot = tuple[int, int]
-type Point = tuple[float, float]
 
 _NEIGHBOURS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 _FARTHEST = 440.0
@@ -38,6 +40,9 @@ _SPREAD = 0.6
 """Share of a failure that the spots next to it count for."""
 _LONG = 0.3
 """Failures that a spot has to count before another one makes it part of something long."""
+_DOOR_COST = 4.0
+"""Spots of detour that a door is worth."""
+_HALF_WIDTH = 14.0
 _FAILURE_COST = 60.0
 """Spots of detour that a spot is worth for each time that it could not be entered."""
 
@@ -60,11 +65,16 @@ def middle_of(spot: Spot) -> Point:
 class GridMap:
     """A map that grows while one walks.
 
+    Args:
+        terrain: Doors and ledges of the world, where they are known.
+
     Attributes:
         cells: Every cell that was entered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, terrain: Terrain | None = None) -> None:
+        self._terrain = terrain
+        self._crossings: dict[tuple[Spot, Spot], Crossing] = {}
         self.cells: set[Cell] = set()
         self._stood: dict[Spot, Point] = {}
         self._free: Counter[Spot] = Counter()
@@ -139,13 +149,23 @@ class GridMap:
 
     def open_between(self, start: Point, end: Point) -> bool:
         """Tells whether a straight way leads over spots that are known to be free."""
-        count = int(math.dist(start, end) / (SPOT / 3)) + 1
+        length = math.dist(start, end)
+        count = int(length / (SPOT / 2)) + 1
+        step_x, step_y = (end[0] - start[0]) / count, (end[1] - start[1]) / count
+        points = [(start[0] + step_x * i, start[1] + step_y * i) for i in range(count + 1)]
         last = spot_of(*start)
-        for i in range(1, count + 1):
-            spot = spot_of(start[0] + (end[0] - start[0]) * i / count, start[1] + (end[1] - start[1]) * i / count)
-            if spot != last and ((last, spot) in self._blocked or not self._passable(spot)):
+        for point in points[1:]:
+            spot = spot_of(*point)
+            if spot != last and ((last, spot) in self._blocked or not self._passable(last, spot)):
                 return False
             last = spot
+        if self._terrain is None or not length:
+            return True
+        aside_x, aside_y = -step_y * count / length * _HALF_WIDTH, step_x * count / length * _HALF_WIDTH
+        for side in (-1, 1):
+            shifted = [(x + side * aside_x, y + side * aside_y) for x, y in points[::4] + points[-1:]]
+            if any(self._terrain.between(a, b) for a, b in pairwise(shifted)):
+                return False
         return True
 
     def way_to_new(self, here: Spot, heading: float) -> list[Spot]:
@@ -187,22 +207,47 @@ class GridMap:
             there = x + dx, y + dy
             if (spot, there) in self._blocked:
                 continue
-            if dx and dy:
-                if self._passable(there) and self._passable((x + dx, y)) and self._passable((x, y + dy)):
-                    yield there, self._cost(there) * math.sqrt(2)
-            else:
-                yield there, self._cost(there)
+            if not dx or not dy:
+                if (cost := self._cost(spot, there)) < math.inf:
+                    yield there, cost
+            elif all(
+                self._passable(a, b)
+                for corner in ((x + dx, y), (x, y + dy))
+                for a, b in ((spot, corner), (corner, there))
+            ):
+                yield there, self._cost(spot, there) * math.sqrt(2)
 
-    def _passable(self, spot: Spot) -> bool:
-        return spot in self._stood or (self._free[spot] > self._wall[spot] and not self._failures[spot])
+    def _passable(self, spot: Spot, there: Spot) -> bool:
+        """Tells whether a spot is known to be free, and the step to it."""
+        if self._terrain is not None and self._crossing(spot, there) is not Crossing.FREE:
+            return False
+        if there in self._stood:
+            return True
+        return not self._failures[there] and (self._terrain is not None or self._free[there] > self._wall[there])
 
-    def _cost(self, spot: Spot) -> float:
-        if spot in self._stood:
+    def _cost(self, spot: Spot, there: Spot) -> float:
+        failures = _FAILURE_COST * self._failures[there]
+        if self._terrain is not None:
+            match self._crossing(spot, there):
+                case Crossing.BLOCKED:
+                    return math.inf
+                case Crossing.DOOR:
+                    return _DOOR_COST + failures
+                case Crossing.FREE:
+                    return 1.0 + (0.0 if there in self._stood else failures / 2)
+        if there in self._stood:
             return 1.0
-        failures = _FAILURE_COST * self._failures[spot]
-        if self._free[spot] > self._wall[spot]:
+        if self._free[there] > self._wall[there]:
             return 1.1 + failures / 2
-        return failures + (_WALL_COST if self._wall[spot] else _UNSEEN_COST)
+        return failures + (_WALL_COST if self._wall[there] else _UNSEEN_COST)
+
+    def _crossing(self, spot: Spot, there: Spot) -> Crossing:
+        assert self._terrain is not None
+        known = self._crossings.get((spot, there))
+        if known is None:
+            known = self._terrain.between(self.point(spot), self.point(there))
+            self._crossings[spot, there] = known
+        return known
 
     @staticmethod
     def _turn_cost(here: Spot, goal: Spot, heading: float) -> float:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import vizdoom
@@ -27,8 +28,11 @@ MAX_TURN = 20.0
 """Degrees of a full turn action in one step."""
 _FORWARD, _SIDEWARD = 25.0, 24.0
 """Doom's walking speed, in the engine's own unit; forwards it settles at 8.3 map units a tic."""
-_HIDDEN = ("hud", "minimal_hud", "weapon", "crosshair", "decals", "particles", "effects_sprites", "messages")
-_HIDDEN_TOO = ("corpses", "screen_flashes")
+_HIDDEN = (
+    *("hud", "minimal_hud", "weapon", "crosshair", "messages"),
+    *("decals", "particles", "effects_sprites", "corpses", "screen_flashes"),
+)
+_PACKAGE = Path(vizdoom.__file__).parent
 _FOLDER_PREFIX = "engram-doom-"
 _SHARED_MEMORY = Path("/dev/shm")
 
@@ -116,11 +120,11 @@ class Doom:
 
     def look(self) -> View:
         """Returns what is seen now."""
-        state = self._game.get_state()
-        if state is None or state.depth_buffer is None or state.game_variables is None:
+        state: Any = self._game.get_state()
+        if state is None:
             self._restart_engine()
             return self.look()
-        labels = make_labels(state.game_variables, state.depth_buffer, state.labels or (), self._picture.window)
+        labels = make_labels(state.game_variables.tolist(), state.depth_buffer, state.labels, self._picture.window)
         return View(self._picture.frame(state.screen_buffer), labels)
 
     def close(self) -> None:
@@ -137,9 +141,13 @@ class Doom:
         self._start_engine()
 
     def _start_engine(self) -> None:
+        wad, name = parse_world(self.world)
+        # An engine that ends during its start takes this process with it (segmentation fault in ViZDoom 1.3.2).
+        for needed in (_PACKAGE / "vizdoom", _PACKAGE / "vizdoom.pk3", wad_path(wad)):
+            if sys.platform == "linux" and not needed.exists():
+                raise RunError(f"{needed} is missing: install vizdoom again")
         sweep_leftovers()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-"))
-        wad, name = parse_world(self.world)
         game = self._game = DoomGame()
         game.set_doom_game_path(str(wad_path(wad)))
         game.set_doom_map(name)
@@ -150,7 +158,7 @@ class Doom:
         game.set_screen_format(ScreenFormat.RGB24)
         game.set_depth_buffer_enabled(True)
         game.set_labels_buffer_enabled(True)
-        for part in (*_HIDDEN, *_HIDDEN_TOO):
+        for part in _HIDDEN:
             getattr(game, f"set_render_{part}")(False)
         game.set_window_visible(False)
         game.set_sound_enabled(False)
@@ -190,7 +198,7 @@ class Doom:
 
 def _write_launcher(folder: Path) -> Path:
     launcher = folder / "start"
-    child, engine = Path(doom_child.__file__).resolve(), Path(vizdoom.__file__).parent / "vizdoom"
+    child, engine = Path(doom_child.__file__).resolve(), _PACKAGE / "vizdoom"
     command = [sys.executable, "-I", "-S", str(child), str(os.getpid()), str(folder), str(engine)]
     launcher.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
     launcher.chmod(0o700)

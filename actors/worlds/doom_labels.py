@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,8 @@ _CATEGORIES = {
     "LightSource": "light",
     "Decoration": "decoration",
     "Obstacle": "decoration",
-    "Explosive": "decoration",
+    "Vegetation": "decoration",
+    "Hazard": "decoration",
     "Gore": "corpse",
     "Monster": "corpse",
 }
@@ -47,17 +49,18 @@ def depth_grid(depth_hw: NDArray[np.uint8], window: Window) -> NDArray[np.float3
         the eye for each step (measured); 252 means 460 units or more.
     """
     kept_hw = window.cut(depth_hw)
-    rows, columns = (np.linspace(0, size, 4).astype(int) for size in kept_hw.shape)
+    height, width = kept_hw.shape
+    rows, columns = [height * i // 3 for i in range(4)], [width * i // 3 for i in range(4)]
     medians = [
-        [
-            np.partition(cell := kept_hw[rows[i] : rows[i + 1], columns[j] : columns[j + 1]].ravel(), cell.size // 2)[
-                cell.size // 2
-            ]
-            for j in range(3)
-        ]
-        for i in range(3)
+        [_median(kept_hw[top:bottom, left:right]) for left, right in pairwise(columns)]
+        for top, bottom in pairwise(rows)
     ]
-    return np.minimum(np.array(medians, np.float32), _FAR) * _SCALE
+    return np.minimum(np.array(medians, np.float32), np.float32(_FAR)) * np.float32(_SCALE)
+
+
+def _median(cell_hw: NDArray[np.uint8]) -> int:
+    values = cell_hw.ravel()
+    return int(np.partition(values, values.size // 2)[values.size // 2])
 
 
 def count_objects(labels: Iterable[Label], window: Window) -> dict[str, int]:
@@ -75,9 +78,7 @@ def heading(degrees: float) -> float:
     return (math.radians(degrees) + math.pi) % (2 * math.pi) - math.pi
 
 
-def make_labels(
-    pose: Sequence[float], depth_hw: NDArray[np.uint8], objects: Iterable[Label], window: Window
-) -> Labels:
+def make_labels(pose: Sequence[float], depth_hw: NDArray[np.uint8], objects: Iterable[Label], window: Window) -> Labels:
     """Puts the ground truth of one frame together.
 
     Args:

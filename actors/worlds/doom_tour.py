@@ -44,7 +44,7 @@ class DoomTour:
         clock: What visits are measured by.
 
     Attributes:
-        restarts: How often a map had to be started again within a visit.
+        clock: What visits are measured by.
     """
 
     def __init__(self, schedule: VisitSchedule, *, image_size: tuple[int, int], seed: int, clock: Clock) -> None:
@@ -60,6 +60,7 @@ class DoomTour:
 
     @property
     def restarts(self) -> int:
+        """How often a map had to be started again within a visit."""
         return self._past_restarts + (self._stay.game.restarts if self._stay else 0)
 
     def start(self) -> None:

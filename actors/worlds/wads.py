@@ -45,10 +45,15 @@ _STANDING_PLACES = frozenset(
 )
 """Types of things that mark a free place: starts, keys, items, weapons, monsters."""
 _NO_SIDE = 0xFFFF
-_IMPASSABLE = 1
-_MANUAL_DOORS = (1, 31, 117, 118)
-_STEP = 24
-_HEADROOM = 56
+_ENOUGH = 8
+IMPASSABLE = 1
+"""Flag of a line that nobody can cross."""
+MANUAL_DOORS = (1, 31, 117, 118)
+"""Specials of lines that `use` opens without a key."""
+STEP = 24
+"""The highest step that the player climbs, map units."""
+HEADROOM = 56
+"""The player's height, map units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,53 @@ def wad_path(wad: str) -> Path:
     return Path(vizdoom.__file__).parent / f"{wad}.wad"
 
 
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The lines and sectors of a map. L: number of lines.
+
+    Attributes:
+        things: Structured array of what the map places.
+        lines: Structured array [L] as the file has it.
+        sectors: Structured array of the sectors.
+        ends_L4: x and y of the first and of the second end of each line, float64 [L, 4], map units.
+        line_sectors_L2: Sector to the right and to the left of each line, -1 for none, int [L, 2].
+        doors: Sectors that are doors which open without a key.
+    """
+
+    things: NDArray[Any]
+    lines: NDArray[Any]
+    sectors: NDArray[Any]
+    ends_L4: NDArray[np.float64]
+    line_sectors_L2: NDArray[np.int_]
+    doors: frozenset[int]
+
+
+def read_geometry(world: str) -> Geometry:
+    """Reads the geometry of a world.
+
+    Raises:
+        ConfigError: There is no such world.
+    """
+    lumps = _map_lumps(*parse_world(world))
+    lines = np.frombuffer(lumps["LINEDEFS"], _LINE)
+    sides = np.frombuffer(lumps["SIDEDEFS"], _SIDE)
+    vertices = np.frombuffer(lumps["VERTEXES"], _VERTEX)
+    line_sectors_L2 = np.where(
+        lines["sides"] == _NO_SIDE, -1, sides["sector"][np.minimum(lines["sides"], len(sides) - 1)].astype(int)
+    )
+    ends_L4 = np.stack([vertices[axis][lines[end]].astype(float) for end in ("a", "b") for axis in ("x", "y")], axis=1)
+    # A door is the sector behind its line.
+    doors = line_sectors_L2[np.isin(lines["special"], MANUAL_DOORS), 1]
+    return Geometry(
+        things=np.frombuffer(lumps["THINGS"], _THING),
+        lines=lines,
+        sectors=np.frombuffer(lumps["SECTORS"], _SECTOR),
+        ends_L4=ends_L4,
+        line_sectors_L2=line_sectors_L2,
+        doors=frozenset(door for door in doors.tolist() if door >= 0),
+    )
+
+
 @cache
 def standing_places(world: str) -> tuple[Place, ...]:
     """Lists places of a world that can be walked to from the player's start, in the file's order.
@@ -95,29 +147,16 @@ def standing_places(world: str) -> tuple[Place, ...]:
     player's start to its sector and back, through openings of a player's height, over steps of at most
     24 units, through doors without a key; so nobody starts in a closet that opens from outside only.
     """
-    lumps = _map_lumps(*parse_world(world))
-    things = np.frombuffer(lumps["THINGS"], _THING)
-    lines = np.frombuffer(lumps["LINEDEFS"], _LINE)
-    sides = np.frombuffer(lumps["SIDEDEFS"], _SIDE)
-    sectors = np.frombuffer(lumps["SECTORS"], _SECTOR)
-    vertices = np.frombuffer(lumps["VERTEXES"], _VERTEX)
-
-    line_sectors_L2 = np.where(
-        lines["sides"] == _NO_SIDE, -1, sides["sector"][np.minimum(lines["sides"], len(sides) - 1)].astype(int)
-    )
-    ends_L4 = np.stack(
-        [vertices[axis][lines[end]].astype(float) for end in ("a", "b") for axis in ("x", "y")], axis=1
-    )
-    candidates = [thing for thing in things if int(thing["type"]) in _STANDING_PLACES]
-    start = next(thing for thing in candidates if thing["type"] == _PLAYER_START)
-    sector = _sector_at(start, ends_L4, line_sectors_L2)
-    ways = _ways(lines, line_sectors_L2, sectors)
-    joined = _reached(sector, ways) & _reached(sector, {(there, here) for here, there in ways})
-    return tuple(
-        Place(int(thing["x"]), int(thing["y"]))
-        for thing in candidates
-        if _sector_at(thing, ends_L4, line_sectors_L2) in joined
-    )
+    geometry = read_geometry(world)
+    candidates = [thing for thing in geometry.things if int(thing["type"]) in _STANDING_PLACES]
+    placed = [(Place(int(thing["x"]), int(thing["y"])), _sector_at(thing, geometry)) for thing in candidates]
+    start = next(at for thing, (_, at) in zip(candidates, placed, strict=True) if thing["type"] == _PLAYER_START)
+    ways = _ways(geometry)
+    onward = _reached(start, ways)
+    both_ways = onward & _reached(start, {(there, here) for here, there in ways})
+    places = tuple(place for place, at in placed if at in both_ways)
+    # Some maps begin with a drop that leads nowhere back.
+    return places if len(places) >= _ENOUGH else tuple(place for place, at in placed if at in onward)
 
 
 def _map_lumps(wad: str, name: str) -> dict[str, bytes]:
@@ -134,10 +173,10 @@ def _map_lumps(wad: str, name: str) -> dict[str, bytes]:
     return lumps
 
 
-def _sector_at(thing: Any, ends_L4: NDArray[np.float64], line_sectors_L2: NDArray[np.int_]) -> int:
+def _sector_at(thing: Any, geometry: Geometry) -> int:
     """Finds the sector of a thing: the near side of the first line to its east; -1 outside the map."""
     x, y = float(thing["x"]), float(thing["y"])
-    x1, y1, x2, y2 = ends_L4.T
+    x1, y1, x2, y2 = geometry.ends_L4.T
     crossing = (np.minimum(y1, y2) <= y) & (y < np.maximum(y1, y2))
     with np.errstate(divide="ignore", invalid="ignore"):
         distance = np.where(crossing, x1 + (y - y1) * (x2 - x1) / (y2 - y1) - x, np.inf)
@@ -145,28 +184,22 @@ def _sector_at(thing: Any, ends_L4: NDArray[np.float64], line_sectors_L2: NDArra
     nearest = int(np.argmin(distance))
     if not np.isfinite(distance[nearest]):
         return -1
-    return int(line_sectors_L2[nearest, int(y2[nearest] > y1[nearest])])
+    return int(geometry.line_sectors_L2[nearest, int(y2[nearest] > y1[nearest])])
 
 
-def _ways(lines: NDArray[Any], line_sectors_L2: NDArray[np.int_], sectors: NDArray[Any]) -> set[tuple[int, int]]:
+def _ways(geometry: Geometry) -> set[tuple[int, int]]:
     """Lists from which sector to which neighbour one can walk."""
-    floors, ceilings = sectors["floor"].tolist(), sectors["ceiling"].tolist()
-    pairs = [
-        (right, left, int(line["special"]) in _MANUAL_DOORS)
-        for line, (right, left) in zip(lines, line_sectors_L2.tolist(), strict=True)
-        if right >= 0 and left >= 0 and right != left and not line["flags"] & _IMPASSABLE
-    ]
-    # A door is the sector behind its line, closed as the map begins.
-    doors = {left for _, left, door in pairs if door}
+    floors, ceilings = geometry.sectors["floor"].tolist(), geometry.sectors["ceiling"].tolist()
     ways = set[tuple[int, int]]()
-    for right, left, _ in pairs:
-        opening = min(
-            *(math.inf if sector in doors else ceilings[sector] for sector in (right, left)),
-        ) - max(floors[right], floors[left])
-        if opening >= _HEADROOM:
-            ways |= {
-                (here, there) for here, there in ((right, left), (left, right)) if floors[there] - floors[here] <= _STEP
-            }
+    for flags, (right, left) in zip(geometry.lines["flags"].tolist(), geometry.line_sectors_L2.tolist(), strict=True):
+        if right < 0 or left < 0 or right == left or flags & IMPASSABLE:
+            continue
+        ceiling = min(math.inf if sector in geometry.doors else ceilings[sector] for sector in (right, left))
+        if ceiling - max(floors[right], floors[left]) < HEADROOM:
+            continue
+        ways |= {
+            (here, there) for here, there in ((right, left), (left, right)) if floors[there] - floors[here] <= STEP
+        }
     return ways
 
 
