@@ -25,13 +25,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
-import pyarrow as pa
-import pyarrow.parquet
 import ray
 import ray.exceptions
 import redis
@@ -41,6 +37,7 @@ from common.errors import RunError
 from common.metrics import Metrics, Role, rows
 from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus
 from common.stream import StreamKeys, check_server, connect, last_beats
+from deploy.checkpointing import Checkpointer
 from deploy.cluster import LocalCluster
 from deploy.discovery import MetricsDirectory
 from deploy.guardian import Guardian
@@ -48,7 +45,6 @@ from deploy.parts import Parts
 from deploy.rundir import RunDirectory
 from deploy.store import EmbeddedStore
 from deploy.supervision import Supervisor
-from learner import checkpoint as checkpoints
 from learner.checkpoint import Checkpoint
 
 TICK = 0.5
@@ -83,9 +79,9 @@ class Driver:
         self._began = time.monotonic()
         self._living_since: float | None = None
         self._supervisor = Supervisor(limit=run.restarts, report=self._restarted)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._writing: Future[Path] | None = None
-        self._snapshot: Any = None
+        self._checkpointer = Checkpointer(
+            directory, every=run.learner.checkpoint_every, keep=run.learner.checkpoints_kept
+        )
         self._rows: Any = None
         self._rows_seen = 0
         self._recording: Any = None
@@ -195,8 +191,7 @@ class Driver:
         self._say("resumed" if self._resumed else "started", stream=self._stream, host=socket.gethostname())
 
     def _loop(self) -> None:
-        next_rows = next_checkpoint = time.monotonic()
-        next_checkpoint += self._run.learner.checkpoint_every
+        next_rows = time.monotonic()
         while not self._stopping.is_set():
             if self._run.duration and self.elapsed >= self._run.duration:
                 return
@@ -206,12 +201,8 @@ class Driver:
             self._register_ports()
             self._watch_recording()
             self._collect_rows()
-            now = time.monotonic()
-            if now >= next_checkpoint and self._snapshot is None:
-                next_checkpoint = now + self._run.learner.checkpoint_every
-                self._snapshot = self._supervisor.parts["learner"].handle.snapshot.remote()
-            self._collect_checkpoint()
-            if now >= next_rows:
+            self._checkpointer.look(self.handle("learner"))
+            if time.monotonic() >= next_rows:
                 next_rows += ROWS_EVERY
                 self._write_metrics()
             self._show(self.status())
@@ -231,8 +222,7 @@ class Driver:
         if final is not None:
             status, snapshot = cast(tuple[LearnerStatus, Checkpoint], final)
             self._finals["learner"] = status
-            self._await_writing()
-            self._save(snapshot)
+            self._checkpointer.save(snapshot)
         if evaluator is not None:
             self._write_rows(self._last_word("evaluator", evaluator) or ())
         self._look_at_store()
@@ -241,7 +231,7 @@ class Driver:
 
     def _close(self) -> None:
         """Ends every process and frees every port, whatever state the run is in."""
-        self._writer.shutdown(wait=True, cancel_futures=True)
+        self._checkpointer.close()
         if self._found is not None:
             self._found.close()
         if self._client is not None:
@@ -326,32 +316,6 @@ class Driver:
         for row in found:
             self._directory.evaluation(row | {"t": time.time(), "elapsed": self.elapsed})
 
-    def _collect_checkpoint(self) -> None:
-        if self._writing is not None and self._writing.done():
-            self._await_writing()
-        if self._snapshot is None or self._writing is not None or not ray.wait([self._snapshot], timeout=0)[0]:
-            return
-        reference, self._snapshot = self._snapshot, None
-        try:
-            snapshot = cast(Checkpoint, ray.get(reference))
-        except ray.exceptions.RayError as error:
-            _log.warning("no checkpoint: %s", error)
-            return
-        self._writing = self._writer.submit(self._save, snapshot)
-
-    def _await_writing(self) -> None:
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            writing.result()
-
-    def _save(self, snapshot: Checkpoint) -> Path:
-        path = checkpoints.save(snapshot, self._directory.checkpoints, keep=self._run.learner.checkpoints_kept)
-        partial = self._directory.path / ".ledger.parquet"
-        pyarrow.parquet.write_table(pa.table(dict(snapshot.ledger)), partial)
-        partial.replace(self._directory.path / "ledger.parquet")
-        self._directory.event("checkpoint", step=snapshot.step, version=snapshot.state["version"])
-        return path
-
     def _write_metrics(self) -> None:
         for row in rows(self.status(), t=time.time()):
             self._directory.metrics(row)
@@ -365,7 +329,7 @@ class Driver:
 
     def _restarted(self, part: str, reason: str) -> None:
         if part == "learner":
-            self._snapshot = None
+            self._checkpointer.forget()
         if part == "evaluator":
             self._rows, self._rows_seen = None, 0
         self._say("restart", part=part, reason=reason)

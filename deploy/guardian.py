@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -39,10 +40,8 @@ class Family:
     def look(self) -> set[psutil.Process]:
         """Notes new descendants, also of orphans, and returns those that live."""
         roots = set(self._known)
-        try:
+        with suppress(psutil.NoSuchProcess):
             roots.add(psutil.Process(self._root))
-        except psutil.NoSuchProcess:
-            pass
         for process in roots:
             try:
                 self._known.update(process.children(recursive=process.pid == self._root))

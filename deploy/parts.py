@@ -86,15 +86,13 @@ class Parts:
         if self.probe_set.exists():
             return None
         task = ray.remote(num_cpus=0, max_retries=1)(_record)
-        return task.remote(ProbeSpec.of(self._run), self.probe_set, self._run.actors.fps, self._run.evaluator.nice)
+        return task.remote(ProbeSpec.of(self._run), self.probe_set, self._run.evaluator.nice)
 
 
-def _record(spec: ProbeSpec, path: Path, fps: float, nice: int) -> None:
+def _record(spec: ProbeSpec, path: Path, nice: int) -> None:
     settle(part="probe-set", threads=1, nice=nice)
     walks = (
-        record_walk(
-            world, seed=spec.seed + number, frames=spec.frames, every=spec.every, image_size=spec.image_size, fps=fps
-        )
+        record_walk(world, seed=spec.seed + number, frames=spec.frames, every=spec.every, image_size=spec.image_size)
         for world in spec.names
         for number in range(spec.trajectories)
     )

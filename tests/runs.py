@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +73,7 @@ class LiveRun:
     def _execute(self) -> None:
         try:
             self.final = self.driver.execute()
-        except BaseException as error:  # noqa: BLE001 - handed to the test
+        except BaseException as error:  # handed to the test
             self.failure = error
 
     @property
@@ -100,7 +100,7 @@ class LiveRun:
 
 
 @contextmanager
-def live(config: RunConfig, *, resumed: bool = False) -> Iterator[LiveRun]:
+def live(config: RunConfig, *, resumed: bool = False) -> Generator[LiveRun]:
     """A run that lives for as long as the block."""
     run = LiveRun(config, resumed=resumed)
     try:

@@ -41,7 +41,7 @@ class WorldConfig:
     worlds: tuple[str, ...] = (
         "freedoom2:map01",
         "freedoom2:map03",
-        "freedoom2:map07",
+        "freedoom2:map05",
         "freedoom1:e1m1",
         "freedoom1:e1m2",
         "freedoom1:e2m1",
@@ -141,13 +141,13 @@ class EvaluatorConfig:
 
     enabled: bool = True
     every: Seconds = 30.0
-    share: float = 0.3
+    share: float = 0.5
     threads: int = 1
     nice: int = 19
-    trajectories: int = 8
-    frames: int = 30
+    trajectories: int = 16
+    frames: int = 12
     frames_per_experience: int = 8
-    experiences: int = 120
+    experiences: int = 96
     cache: str = ""
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ SEEDS = (0, 1, 2)
 MAPS = (
     *WorldConfig().worlds,
     *WorldConfig().placebo_worlds,
-    "freedoom2:map05",
+    "freedoom2:map07",
     "freedoom2:map10",
 )
 

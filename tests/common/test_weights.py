@@ -5,7 +5,9 @@ from common.weights import PayloadKind, StoredVersion, VersionStore, digest, pac
 
 
 def info(version: int, *, published: bool = True) -> VersionInfo:
-    return VersionInfo(version=version, step=version * 10, created_ns=0, system_time=0.0, digest="", published=published)
+    return VersionInfo(
+        version=version, step=version * 10, created_ns=0, system_time=0.0, digest="", published=published
+    )
 
 
 def parameters(seed: int = 0) -> dict[str, torch.Tensor]:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 
 import numpy as np
@@ -94,7 +95,5 @@ def test_no_mutation_of_a_valid_entry_escapes_as_another_error(make_datum: Make,
             case _:
                 value = bytearray(data.draw(st.binary(max_size=40)))
         packed[name] = bytes(value)
-    try:
+    with suppress(WireError):
         decode(packed)
-    except WireError as error:
-        assert str(error)

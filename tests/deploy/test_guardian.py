@@ -18,7 +18,8 @@ guardian = Guardian()
 guardian.watch(Path(sys.argv[1]))
 stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 subprocess.Popen([sys.executable, "-c", stubborn], start_new_session=True)
-middle = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); sys.stdin.read()"
+sleep = "[sys.executable, '-c', 'import time; time.sleep(600)']"
+middle = f"import subprocess, sys; subprocess.Popen({sleep}); sys.stdin.read()"
 nested = subprocess.Popen([sys.executable, "-c", middle], stdin=subprocess.PIPE)
 print("ready", flush=True)
 time.sleep(3)
@@ -55,5 +56,3 @@ def test_a_dismissed_guardian_ends_what_is_left_and_itself(tmp_path: Path) -> No
     assert child.wait(5) == -signal.SIGTERM
     assert tmp_path.exists(), "folders go only after a crash"
     assert set(psutil.Process().children(recursive=True)) <= before
-
-

@@ -6,7 +6,6 @@ import re
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import median
 
 import psutil

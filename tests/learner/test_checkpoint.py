@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,8 +47,8 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
     checkpoints.save(make(1), tmp_path, keep=3)
     real = Path.open
 
-    def open_full(path: Path, mode: str = "r", *arguments: int) -> object:
-        return real(Path("/dev/full") if path.name == "replay.safetensors" else path, mode, *arguments)
+    def open_full(path: Path, mode: str = "r") -> Any:
+        return real(Path("/dev/full") if path.name == "replay.safetensors" else path, mode)
 
     monkeypatch.setattr(Path, "open", open_full)
     with pytest.raises(RunError, match="No space left"):

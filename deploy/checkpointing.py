@@ -1,0 +1,89 @@
+"""Brings the learner's checkpoints to the run directory: asked for at a steady pace, written on a thread."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Ray's handles are untyped.
+
+import logging
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet
+import ray
+import ray.exceptions
+
+from deploy.rundir import RunDirectory
+from learner import checkpoint as checkpoints
+from learner.checkpoint import Checkpoint
+
+_log = logging.getLogger(__name__)
+
+
+class Checkpointer:
+    """Asks, fetches and writes; never waits but in `save` and `close`.
+
+    Args:
+        directory: The run directory.
+        every: Seconds between checkpoints.
+        keep: Newest checkpoints that stay on disk.
+    """
+
+    def __init__(self, directory: RunDirectory, *, every: float, keep: int) -> None:
+        self._directory = directory
+        self._every = every
+        self._keep = keep
+        self._due = time.monotonic() + every
+        self._asked: Any = None
+        self._writing: Future[Path] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+
+    def look(self, learner: Any) -> None:
+        """Does what is due: asks the learner, fetches what it has given, hands it to the thread.
+
+        Raises:
+            RunError: The last checkpoint could not be written.
+        """
+        if self._writing is not None and self._writing.done():
+            self._settle()
+        if self._asked is None and time.monotonic() >= self._due:
+            self._due = time.monotonic() + self._every
+            self._asked = learner.snapshot.remote()
+        if self._asked is None or self._writing is not None or not ray.wait([self._asked], timeout=0)[0]:
+            return
+        asked, self._asked = self._asked, None
+        try:
+            self._writing = self._thread.submit(self._write, cast(Checkpoint, ray.get(asked)))
+        except ray.exceptions.RayError as error:
+            _log.warning("no checkpoint: %s", error)
+
+    def forget(self) -> None:
+        """Expects no answer any more: the learner that was asked is dead."""
+        self._asked = None
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint now.
+
+        Raises:
+            RunError: It could not be written.
+        """
+        self._settle()
+        self._write(checkpoint)
+
+    def close(self) -> None:
+        """Waits for the thread."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _settle(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def _write(self, checkpoint: Checkpoint) -> Path:
+        path = checkpoints.save(checkpoint, self._directory.checkpoints, keep=self._keep)
+        partial = self._directory.path / ".ledger.parquet"
+        pyarrow.parquet.write_table(pa.table(dict(checkpoint.ledger)), partial)
+        partial.replace(self._directory.path / "ledger.parquet")
+        self._directory.event("checkpoint", step=checkpoint.step, version=checkpoint.state["version"])
+        return path
