@@ -76,7 +76,6 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         except ValueError:
             raise ConfigError(name, value, f"must be one of {', '.join(hint)}") from None
     assert not isinstance(hint, UnionType), f"{name}: unions have no place in a configuration"
-    accepted: tuple[type[Any], ...] = (int, float) if hint is float else (hint,)
-    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
+    if not isinstance(value, int | float if hint is float else hint) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(name, value, f"must be of type {hint.__name__}")
     return float(value) if hint is float else value

@@ -1,3 +1,6 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Redis, Ray and Arrow are untyped in parts.
+
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields

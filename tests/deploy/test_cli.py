@@ -1,5 +1,8 @@
 """The command line as a user meets it: real processes, one line of complaint, exit code 2, nothing left."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Redis, Ray and Arrow are untyped in parts.
+
 import os
 import subprocess
 import sys

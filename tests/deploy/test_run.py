@@ -1,5 +1,8 @@
 """The whole loop, real: Ray, an embedded server, Doom, a learner, an evaluator. One run serves all tests here."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Redis, Ray and Arrow are untyped in parts.
+
 import json
 import random
 import re

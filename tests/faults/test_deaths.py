@@ -1,5 +1,8 @@
 """Real processes killed during real runs: what goes on, and what was lost."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Redis, Ray and Arrow are untyped in parts.
+
 import json
 import os
 import signal
