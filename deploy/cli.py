@@ -137,6 +137,9 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
     from deploy.cluster import prepare_environment
 
     prepare_environment()
+    from common.ijepa.masks import MultiBlockSampler
+
+    MultiBlockSampler(config.learner.masks, config.learner.model.grid(config.world.image_size), config.seed)
     from deploy.driver import Driver, run_until_signalled
     from deploy.picture import draw
     from deploy.rundir import RunDirectory

@@ -9,8 +9,12 @@ from common.errors import ConfigError
 
 
 def demo() -> RunConfig:
-    """Ten minutes on a laptop's CPU: a small network on 96×96 frames of six Freedoom maps."""
-    return RunConfig()
+    """Ten minutes on a laptop's CPU: a small network on 96×96 frames of six Freedoom maps.
+
+    The colour statistics are those of 1200 frames of these maps.
+    """
+    model = ModelConfig(pixel_mean=(0.175, 0.157, 0.147), pixel_std=(0.118, 0.110, 0.115))
+    return RunConfig(learner=LearnerConfig(model=model))
 
 
 def _pamiq(name: str, dim: int, depth: int, heads: int) -> RunConfig:

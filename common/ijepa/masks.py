@@ -19,8 +19,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from common.config import checks
 from common.config.model import MaskConfig
-from common.errors import ConfigError
 
 _TRIES = 8
 """Redraws of a picture whose context came out too small; then its targets are laid on top of each other."""
@@ -128,7 +128,7 @@ class _Layout:
         sure = min(size.area for size in contexts) - max(size.area for size in targets)
         if sure < config.min_context:
             remain = f"only {sure} patches are sure to remain on a {grid[0]}×{grid[1]} grid"
-            raise ConfigError("min_context", config.min_context, remain)
+            raise checks.refuse(config, "min_context", remain)
         return cls(grid, config.target_blocks, config.min_context, tuple(targets), tuple(contexts))
 
     @property

@@ -17,10 +17,6 @@ from torch.nn import functional
 
 from common.config.model import ModelConfig
 
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
-"""Colour statistics of ImageNet: a live stream's own are not known beforehand."""
-
 
 def positions(dim: int, grid: tuple[int, int]) -> Tensor:
     """Fixed two-dimensional sine-cosine positions.
@@ -144,7 +140,7 @@ class VisionTransformer(nn.Module):
         self.image_size = image_size
         self.patch_size = config.patch_size
         pixels = config.patch_size**2
-        mean, std = torch.tensor(_MEAN), torch.tensor(_STD)
+        mean, std = torch.tensor(config.pixel_mean), torch.tensor(config.pixel_std)
         self.register_buffer("positions_ND", positions(config.dim, self.grid), persistent=False)
         self.register_buffer("gain_P", (1 / (255 * std)).repeat(pixels), persistent=False)
         self.register_buffer("offset_P", (-mean / std).repeat(pixels), persistent=False)

@@ -97,7 +97,7 @@ class StreamReader:
         reply = cast(_Reply, self._client.xread(cast(Any, streams), count=COUNT))  # pyright: ignore[reportUnknownMemberType]
         actors = {self._keys.frames(actor).encode(): actor for actor in self._positions}
         data: list[Datum] = []
-        for key, entries in _pairs(reply):
+        for key, entries in pairs(reply):
             actor = actors[key]
             for entry_id, fields in entries:
                 datum = self._take(actor, entry_id, fields)
@@ -150,8 +150,8 @@ def _check_place(datum: Datum, actor: str, entry_id: bytes) -> None:
         raise WireError(f"actor {datum.actor!r}, seq {datum.seq}: not the stream and id it was found under")
 
 
-def _pairs(reply: object) -> _Reply:
-    """Reads an XREAD reply in either protocol: a list of pairs (RESP2) or a map (RESP3)."""
+def pairs(reply: object) -> _Reply:
+    """Reads an XREAD reply in either protocol, list of pairs (RESP2) or map (RESP3), as key and entries."""
     if isinstance(reply, dict):
         mapping = cast(dict[bytes, list[Any]], reply)
         return [
