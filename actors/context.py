@@ -3,7 +3,7 @@
 import time as wall
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, override
+from typing import Any, cast, override
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ class SituatedEnvironment(Environment[Any, Any]):
             seen
             if isinstance(seen, Observation)
             else Observation(
-                frame=np.asarray(seen, np.uint8),
+                frame=_checked(seen),
                 captured_ns=wall.time_ns(),
                 world=type(self._inner).__name__,
                 visit=0,
@@ -100,6 +100,14 @@ class SituatedEnvironment(Environment[Any, Any]):
     @override
     def load_state(self, path: Path) -> None:
         self._inner.load_state(path)
+
+
+def _checked(seen: Any) -> Frame:
+    """Lets frames pass; other observations need a codec that the wire does not have yet."""
+    if not (isinstance(seen, np.ndarray) and seen.dtype == np.uint8 and seen.ndim == 3 and seen.shape[2] == 3):  # pyright: ignore[reportUnknownMemberType]
+        kind = f"{seen.dtype} {seen.shape}" if isinstance(seen, np.ndarray) else type(seen).__name__  # pyright: ignore[reportUnknownMemberType]
+        raise TypeError(f"the environment shows {kind}; an Observation, or a frame uint8 [H, W, 3], is allowed")
+    return cast(Frame, seen)
 
 
 class StreamCollector(DataCollector[Frame]):

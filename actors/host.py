@@ -70,7 +70,7 @@ class ActorHost:
             actor=self.name,
             generation=self._journal.generation,
             context=self._context,
-            rule=ExposureRule(stream=stream, block=run.stream.experience, withhold=run.stream.withhold),
+            rule=ExposureRule.of(run),
             writer=self._writer,
         )
         self._encoder = FollowingEncoder(
@@ -108,13 +108,15 @@ class ActorHost:
         self.metrics_port = self._metrics.serve()
         self._closing = threading.Event()
         self._paused = threading.Event()
+        self._rounds = 0
+        self._first_ns = 0
         self.failure: BaseException | None = None
         self._heartbeat = Heartbeat(
             connect(run.redis_url),
             keys=keys,
             part=self.name,
             every=run.stream.heartbeat,
-            progress=lambda: self._context.frames,
+            progress=lambda: self._rounds,
         )
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
 
@@ -123,7 +125,7 @@ class ActorHost:
         self._thread.start()
 
     def pause(self) -> None:
-        """Stops acting after the step that is under way."""
+        """Stops acting after the step that is under way; system time of this process stands still."""
         self._paused.set()
 
     def resume(self) -> None:
@@ -167,8 +169,8 @@ class ActorHost:
         Raises:
             BaseException: What ended the loop.
         """
-        if self.failure is not None:
-            raise self.failure
+        if (failure := self.failure or self._writer.failure) is not None:
+            raise failure
         seen = self._context.observation
         intervals = self.intervals()
         recent = intervals[-round(10 / self._pace.interval) :]
@@ -177,7 +179,9 @@ class ActorHost:
             world=seen.world if seen else "",
             visit=self._collector.visit(seen.visit) if seen else "",
             frames=self._context.frames,
+            system_time=self._context.system_time,
             fps=len(recent) / sum(recent) if recent else 0.0,
+            mean_fps=self._mean_fps(),
             interval_p99=float(np.percentile(intervals, 99)) if intervals else 0.0,
             late=self._pace.late,
             counts=self._writer.counts(),
@@ -192,6 +196,7 @@ class ActorHost:
             self._interaction.setup()
             try:
                 while not self._closing.is_set():
+                    self._rounds += 1
                     if self._paused.is_set():
                         self._rest()
                         continue
@@ -208,16 +213,25 @@ class ActorHost:
     def _note_step(self, seconds: float) -> None:
         seen = self._context.observation
         assert seen is not None
+        self._first_ns = self._first_ns or seen.captured_ns
         if self._captures:
             self._metrics.observe(Metric.ACTOR_INTERVAL_SECONDS, (seen.captured_ns - self._captures[-1]) / 1e9)
         self._metrics.observe(Metric.ACTOR_STEP_SECONDS, seconds)
         self._captures.append(seen.captured_ns)
         self._works.append(seconds)
 
+    def _mean_fps(self) -> float:
+        seen = self._context.observation
+        if seen is None or seen.captured_ns == self._first_ns:
+            return 0.0
+        return (self._context.frames - 1) * 1e9 / (seen.captured_ns - self._first_ns)
+
     def _rest(self) -> None:
         self._interaction.on_paused()
+        time.pause()
         while self._paused.is_set() and not self._closing.wait(0.02):
-            pass
+            self._rounds += 1
+        time.resume()
         self._interaction.on_resumed()
         self._pace.restart()
         self._captures.clear()

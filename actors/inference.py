@@ -93,19 +93,21 @@ class FollowingEncoder(InferenceModel):
     def _follow(self) -> None:
         while not self._stop.wait(self._every):
             try:
-                found = self._source.pull_if_newer(self._pulled, PayloadKind.ENCODER)
+                self._pull()
             except Exception as error:  # the registry may be restarting: the old weights go on acting
                 _log.warning(
                     "cannot pull weights (%s: %s); acting on version %d", type(error).__name__, error, self.version
                 )
-                continue
-            if found is None:
-                continue
-            info, payload = found
-            tensors = unpack(payload)
-            with self._swap:
-                self._ready = None
-            self._spare.load_state_dict(tensors)
-            with self._swap:
-                self._ready = info
-            self._pulled = info.version
+
+    def _pull(self) -> None:
+        found = self._source.pull_if_newer(self._pulled, PayloadKind.ENCODER)
+        if found is None:
+            return
+        info, payload = found
+        tensors = unpack(payload)
+        with self._swap:
+            self._ready = None
+        self._spare.load_state_dict(tensors)
+        with self._swap:
+            self._ready = info
+        self._pulled = info.version

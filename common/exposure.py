@@ -1,7 +1,7 @@
 """Which part of a visit learners may train on: a hash that every process computes alike, without talking.
 
 A visit is cut into blocks, the experiences. Of each five consecutive blocks one is withheld from all learners, at a
-position given by a hash salted with the stream's id. At a border between an exposed and a withheld block lies a guard
+position given by a salted hash. At a border between an exposed and a withheld block lies a guard
 band of one second, half on each side, which is neither trained on nor evaluated: consecutive frames are nearly equal,
 and a withheld block must not be known through its neighbours.
 """
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b
+
+from common.config import RunConfig
 
 GUARD_SECONDS = 1.0
 """Width of a guard band, centred on the border."""
@@ -27,8 +29,8 @@ class Exposure(StrEnum):
 
 
 @lru_cache(maxsize=4096)
-def _withheld_position(stream: str, visit: str, group: int) -> int:
-    digest = blake2b(f"{stream}\0{visit}\0{group}".encode(), digest_size=8).digest()
+def _withheld_position(salt: str, visit: str, group: int) -> int:
+    digest = blake2b(f"{salt}\0{visit}\0{group}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") % GROUP
 
 
@@ -37,14 +39,19 @@ class ExposureRule:
     """The rule of one stream.
 
     Attributes:
-        stream: Id of the stream, the salt of the hash.
+        salt: What the hash is salted with: the same for all who read a stream, and for a run that is repeated.
         block: Length of an experience, seconds of visit time.
         withhold: False exposes everything (plain pamiq-core buffers).
     """
 
-    stream: str
+    salt: str
     block: float
     withhold: bool = True
+
+    @classmethod
+    def of(cls, run: RunConfig) -> "ExposureRule":
+        """The rule of a run; its seed is the salt."""
+        return cls(salt=f"seed-{run.seed}", block=run.stream.experience, withhold=run.stream.withhold)
 
     def experience(self, visit: str, visit_time: float) -> str:
         """Names the experience at `visit_time` seconds into a visit."""
@@ -52,7 +59,7 @@ class ExposureRule:
 
     def withheld(self, visit: str, block: int) -> bool:
         """Says whether the block with this number is withheld."""
-        return self.withhold and block % GROUP == _withheld_position(self.stream, visit, block // GROUP)
+        return self.withhold and block % GROUP == _withheld_position(self.salt, visit, block // GROUP)
 
     def classify(self, visit: str, visit_time: float) -> Exposure:
         """Says what may be done with the frame at `visit_time` seconds into a visit."""

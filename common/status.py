@@ -11,7 +11,8 @@ class WriterCounts:
     Attributes:
         captured: Frames that were given a `seq`, over the actor's whole life (restarts included).
         written: Entries that the server acknowledged.
-        dropped: Frames given up, by cause: `spool_full`, `died` (lost with a killed process), `rejected`.
+        dropped: Frames given up, by cause: `spool_full`, `died` (lost with a killed process), `rejected`,
+            `closed` (no server at the end).
         spooled: Frames waiting in memory, those in flight included.
     """
 
@@ -55,7 +56,9 @@ class ActorStatus:
         world: World it is in.
         visit: Id of the visit.
         frames: Frames captured by this process.
+        system_time: pamiq-core system time of the last capture, seconds.
         fps: Frames a second over the last ten seconds.
+        mean_fps: Frames a second since this process's first, pauses included.
         interval_p99: 99th percentile of the time between captures over the last minute, seconds.
         late: Steps that began more than a fifth of an interval after their deadline.
         counts: The accounting.
@@ -69,7 +72,9 @@ class ActorStatus:
     world: str = ""
     visit: str = ""
     frames: int = 0
+    system_time: float = 0.0
     fps: float = 0.0
+    mean_fps: float = 0.0
     interval_p99: float = 0.0
     late: int = 0
     counts: WriterCounts = WriterCounts()
@@ -88,7 +93,7 @@ class LearnerStatus:
         images: Frames used in gradient steps.
         images_per_second: Over the last ten seconds.
         loss: Mean I-JEPA loss of the last steps (smooth L1 to layer-normed targets, without regulariser).
-        lr: Learning rate of the last step.
+        lr: Learning rate of the next step.
         ring: Frames in the replay ring.
         capacity: Frames that fit into it.
         replay_ratio: Frames sampled ÷ frames admitted.
@@ -98,8 +103,8 @@ class LearnerStatus:
         staleness_seconds: Median age of the acting weights over the same frames, seconds.
         experiences: Experiences in the ledger.
         counts: The accounting by actor.
-        stream_resets: Times the server was found restarted empty.
-        health: Measured on the last batches: `feature_std`, `grad_norm`, `target_std`.
+        stream_resets: Times another server process was found behind the same address.
+        health: What `learner.step.StepReport` holds, from the last batch.
     """
 
     step: int = 0

@@ -28,9 +28,13 @@ _LOOPBACK = "127.0.0.2" if sys.platform == "linux" else None
 
 
 def object_store_bytes(run: RunConfig) -> int:
-    """Room for two checkpoints' replay rings on their way to disk, and some versions of the weights."""
+    """Room for two checkpoints on their way to disk, and some versions of the weights."""
     frame = run.world.image_size[0] * run.world.image_size[1] * 3
-    return 2 * run.learner.replay.capacity * frame + 512 * 2**20
+    model = run.learner.model
+    encoder = 12 * model.dim**2 * model.depth
+    predictor = 12 * model.predictor_dim**2 * model.predictor_depth
+    floats = 4 * encoder + 3 * predictor  # parameters and moments of what is trained, and the target encoder
+    return 2 * (run.learner.replay.capacity * frame + 4 * floats) + 512 * 2**20
 
 
 def prepare_environment() -> None:

@@ -24,7 +24,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -34,9 +34,9 @@ import redis
 
 from common.config import RunConfig
 from common.errors import RunError
-from common.metrics import Metrics, Role, rows
+from common.metrics import Metric, Metrics, Role, rows
 from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus
-from common.stream import StreamKeys, check_server, connect, last_beats
+from common.stream import StreamKeys, check_server, connect, last_beats, remove
 from deploy.checkpointing import Checkpointer
 from deploy.cluster import LocalCluster
 from deploy.discovery import MetricsDirectory
@@ -195,7 +195,7 @@ class Driver:
         while not self._stopping.is_set():
             if self._run.duration and self.elapsed >= self._run.duration:
                 return
-            self._supervisor.look(self._silence())
+            self._supervisor.look(self._beats())
             self._note_first_frames()
             self._look_at_store()
             self._register_ports()
@@ -224,25 +224,40 @@ class Driver:
             self._finals["learner"] = status
             self._checkpointer.save(snapshot)
         if evaluator is not None:
+            if self._rows is not None:
+                self._write_rows(self._last_word("evaluator", self._rows) or ())
             self._write_rows(self._last_word("evaluator", evaluator) or ())
         self._look_at_store()
         self._write_metrics()
         self._say("stopped", step=self.status().learner.step)
+        if final is None:
+            raise RunError("the learner gave no last checkpoint: the run can be resumed from the one before")
 
     def _close(self) -> None:
         """Ends every process and frees every port, whatever state the run is in."""
         self._checkpointer.close()
         if self._found is not None:
             self._found.close()
-        if self._client is not None:
-            self._client.close()
         self._cluster.stop()
+        if self._client is not None:
+            self._remove_streams()
+            self._client.close()
         if self._embedded is not None:
             self._embedded.stop()
         assert self._guardian is not None
         left = self._guardian.dismiss()
         if left:
             _log.info("%d processes had to be ended", left)
+
+    def _remove_streams(self) -> None:
+        """Leaves nothing in a server that is not ours, neither of this part of the run nor of one that was killed."""
+        assert self._client is not None
+        streams = {str(row["stream"]) for row in self._directory.read_events() if "stream" in row} | {self._stream}
+        for stream in streams:
+            try:
+                remove(self._client, StreamKeys(stream))
+            except redis.RedisError as error:
+                _log.warning("cannot remove the stream %s from the server: %s", stream, error)
 
     def _last_word(self, name: str, reference: Any) -> Any:
         try:
@@ -251,13 +266,12 @@ class Driver:
             self._say("no_last_word", part=name, error=str(error).splitlines()[0])
             return None
 
-    def _silence(self) -> dict[str, float] | None:
+    def _beats(self) -> dict[str, Mapping[str, Any]] | None:
         assert self._client is not None
         try:
-            beats = last_beats(self._client, StreamKeys(self._stream))
+            return last_beats(self._client, StreamKeys(self._stream))
         except redis.RedisError:
             return None
-        return {part: (time.time_ns() - beat["t"]) / 1e9 for part, beat in beats.items()}
 
     def _note_first_frames(self) -> None:
         """The run begins when all actors live, so that its duration is time lived and not time spent starting."""
@@ -320,12 +334,21 @@ class Driver:
         for row in rows(self.status(), t=time.time()):
             self._directory.metrics(row)
 
-    def _highest_version(self) -> int:
+    def _highest_version(self, known: int) -> int:
+        """A number that no version of this run has passed, so that none is ever given twice.
+
+        Args:
+            known: The newest version in the registry.
+        """
         learner = self._supervisor.parts.get("learner")
-        seen = learner.status.version if learner and learner.status else 0
+        seen = [known, learner.status.version if learner and learner.status else 0]
         if self._resumed:
-            seen = max([seen, *(int(row.get("version", 0)) for row in self._directory.read_evaluations())])
-        return seen
+            seen += [int(row["version"]) for row in self._directory.read_evaluations()]
+            unseen = 2 + int(ROWS_EVERY / self._run.learner.publish_every)
+            seen += [
+                int(version) + unseen for version in self._directory.read_metric(Metric.LEARNER_VERSION.value.name)
+            ]
+        return max(seen)
 
     def _restarted(self, part: str, reason: str) -> None:
         if part == "learner":

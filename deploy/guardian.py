@@ -82,11 +82,15 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 
 class Guardian:
-    """The driver's handle on its guardian; start it before anything else."""
+    """The driver's handle on its guardian; start it before anything else.
+
+    Children that the driver's process has by then are none of its business.
+    """
 
     def __init__(self) -> None:
+        before = [str(child.pid) for child in psutil.Process().children(recursive=True)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.guardian", str(os.getpid())],
+            [sys.executable, "-m", "deploy.guardian", str(os.getpid()), *before],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -114,9 +118,10 @@ class Guardian:
 
 
 def main() -> None:
-    """Waits for the driver's end; runs as `python -m deploy.guardian DRIVER`."""
+    """Waits for the driver's end; runs as `python -m deploy.guardian DRIVER SPARED…`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    family = Family(int(sys.argv[1]), {os.getpid()})
+    driver, *spared = map(int, sys.argv[1:])
+    family = Family(driver, {os.getpid(), *spared})
     heard = b""
     while FAREWELL.encode() not in heard:
         family.look()

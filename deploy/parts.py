@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import ray.exceptions
 import torch
 
 from actors.shell import ActorShell
@@ -21,6 +22,7 @@ from evaluator.shell import EvaluatorShell
 from learner import checkpoint as checkpoints
 from learner.shell import LearnerShell
 
+PATIENCE = 10.0
 CALLS = 8
 """Calls that a part answers at the same time."""
 
@@ -39,11 +41,11 @@ class Parts:
         stream: Id of the stream.
         actors_dir: Where actors keep their journals.
         checkpoints_dir: Where a restarted learner finds its last checkpoint.
-        version: Highest weights version that an earlier part of this run has made.
+        version: Given the registry's newest version, the highest that this run has ever made.
     """
 
     def __init__(
-        self, run: RunConfig, *, stream: str, actors_dir: Path, checkpoints_dir: Path, version: Callable[[], int]
+        self, run: RunConfig, *, stream: str, actors_dir: Path, checkpoints_dir: Path, version: Callable[[int], int]
     ) -> None:
         self._run = run
         self._stream = stream
@@ -51,7 +53,7 @@ class Parts:
         self._checkpoints_dir = checkpoints_dir
         self._version = version
         self.probe_set = ProbeSpec.of(run).cache_path(run.evaluator.cache)
-        self._registry = (
+        self._registry: Any = (
             ray.remote(WeightRegistry)
             .options(name="registry", num_cpus=0, max_concurrency=1000, max_restarts=-1, max_task_retries=0)
             .remote()
@@ -72,8 +74,16 @@ class Parts:
             stream=self._stream,
             sink=RayWeightSink(self._registry),
             checkpoint=checkpoints.load(newest) if newest else None,
-            version=self._version(),
+            version=self._version(self._newest()),
         )
+
+    def _newest(self) -> int:
+        try:
+            info: Any = ray.get(self._registry.newest.remote(), timeout=PATIENCE)
+        except ray.exceptions.RayError as error:
+            _log.warning("the registry does not tell its newest version: %s", error)
+            return 0
+        return info.version if info else 0
 
     def evaluator(self) -> Any:
         """Makes the evaluator."""

@@ -40,10 +40,14 @@ class WeightRegistry:
         """Fetches a new version's payloads from the learner and keeps them.
 
         Returns:
-            False where the version is not newer than the newest.
+            False where the version is not newer than the newest, or the learner died before it was fetched.
         """
         references = {kind: learner.payload.remote(info.version, kind) for kind in kinds}
-        await asyncio.wait([asyncio.wrap_future(reference.future()) for reference in references.values()])
+        arrived = [asyncio.wrap_future(reference.future()) for reference in references.values()]
+        for outcome in await asyncio.gather(*arrived, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                _log.warning("version %d did not arrive: %s", info.version, type(outcome).__name__)
+                return False
         return self._store.add(StoredVersion(info, references))
 
     async def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, list[Any]] | None:

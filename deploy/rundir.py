@@ -232,6 +232,11 @@ class RunDirectory:
         """All events so far, oldest first."""
         return list(read_rows(self._events.path))
 
+    def read_metric(self, name: str) -> list[float]:
+        """All values of one metric that any part has reported, oldest first."""
+        rows = read_rows(self.path / "metrics.jsonl")
+        return [row[name] for row in rows if row.get(name) is not None]
+
     def read_evaluations(self) -> list[dict[str, Any]]:
         """All evaluations so far, oldest first."""
         return list(read_rows(self._evaluations.path))

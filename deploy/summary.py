@@ -306,8 +306,11 @@ def _accounting(status: RunStatus) -> Table:
     fates = [sum(total(fate, group) for fate in _FATES) for group in groups]
     add("  adds up", *map(_difference, written, fates))
     table.add_section()
-    add("frames/s, mean", *(decimal(frames / status.elapsed if status.elapsed else None, 1) for frames in captured))
-    add("interval p99, ms", *(f"{max(actor.interval_p99 for actor in group) * 1e3:.0f}" for group in groups))
+    add("frames/s, mean", *(decimal(sum(actor.mean_fps for actor in group), 2) for group in groups))
+    add(
+        "interval p99 of the last minute, ms",
+        *(f"{max(actor.interval_p99 for actor in group) * 1e3:.0f}" for group in groups),
+    )
     add("late frames", *(count(sum(actor.late for actor in group)) for group in groups))
     return table
 

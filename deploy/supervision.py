@@ -18,9 +18,9 @@ from common.errors import RunError
 WINDOW = 600.0
 """Seconds in which the restarts of a part are counted."""
 SILENCE = 15.0
-"""Seconds without a heartbeat after which a part counts as hung."""
-START = 120.0
-"""Seconds that a part has for its first heartbeat."""
+"""Seconds without a heartbeat, after its first, after which a part counts as hung."""
+type Clock = Callable[[], float]
+"""Seconds since some fixed moment."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,6 @@ class Part:
     status: Any = None
     port: int | None = None
     restarts: int = 0
-    started: float = 0.0
     _asked: Any = None
     _asked_port: Any = None
     _deaths: deque[float] = field(default_factory=deque[float])
@@ -52,7 +51,6 @@ class Part:
     def launch(self) -> None:
         """Starts it."""
         self.handle = self.start()
-        self.started = time.monotonic()
         self.port = None
         self._asked = None
         self._asked_port = self.handle.metrics_port.remote()
@@ -96,6 +94,46 @@ class Part:
             raise RunError(f"{self.name} died {len(self._deaths)} times in {WINDOW / 60:g} minutes: giving up")
 
 
+class Pulses:
+    """When each part was last seen to move, by this process's own clock: hosts' clocks need not agree.
+
+    Args:
+        now: The clock.
+    """
+
+    def __init__(self, now: Clock = time.monotonic) -> None:
+        self._now = now
+        self._values: dict[str, int] = {}
+        self._moved: dict[str, float] = {}
+        self._deaf = False
+
+    def hear(self, beats: Mapping[str, Mapping[str, Any]] | None) -> None:
+        """Takes the heartbeats that Redis has now, or None where it cannot be asked.
+
+        While it cannot, nobody can beat: after an outage every part has its time anew.
+        """
+        if beats is None:
+            self._deaf = True
+            return
+        now = self._now()
+        if self._deaf:
+            self._moved = dict.fromkeys(self._moved, now)
+            self._deaf = False
+        for part, beat in beats.items():
+            if self._values.get(part) != beat["t"]:
+                self._values[part], self._moved[part] = beat["t"], now
+
+    def forget(self, part: str) -> None:
+        """Expects a first heartbeat anew: the part is being started."""
+        self._moved.pop(part, None)
+
+    def silence(self, part: str) -> float | None:
+        """Seconds since the part moved; None before its first heartbeat, and while Redis cannot be asked."""
+        if self._deaf or part not in self._moved:
+            return None
+        return self._now() - self._moved[part]
+
+
 class Supervisor:
     """Watches all parts.
 
@@ -107,6 +145,7 @@ class Supervisor:
     def __init__(self, *, limit: int, report: Callable[[str, str], None]) -> None:
         self._limit = limit
         self._report = report
+        self._pulses = Pulses()
         self.parts: dict[str, Part] = {}
 
     def add(self, name: str, start: Callable[[], Any]) -> Part:
@@ -119,31 +158,30 @@ class Supervisor:
         """Restarts of the parts that had any."""
         return {name: part.restarts for name, part in self.parts.items() if part.restarts}
 
-    def look(self, silence: Mapping[str, float] | None) -> None:
+    def look(self, beats: Mapping[str, Mapping[str, Any]] | None) -> None:
         """Looks after every part once.
 
         Args:
-            silence: Seconds since each part's last heartbeat, or None where Redis cannot be asked.
+            beats: The heartbeats that Redis has now, or None where it cannot be asked.
 
         Raises:
             RunError: A part died too often.
         """
+        self._pulses.hear(beats)
         for part in self.parts.values():
-            reason = part.ask() or self._hung(part, silence)
+            reason = part.ask() or self._hung(part)
             if reason is None:
                 continue
             _log.warning("%s: %s; starting it anew", part.name, reason)
             part.kill()
             part.count_death(self._limit)
+            self._pulses.forget(part.name)
             part.launch()
             part.restarts += 1
             self._report(part.name, reason)
 
-    def _hung(self, part: Part, silence: Mapping[str, float] | None) -> str | None:
-        if silence is None:
-            return None
-        alive_for = time.monotonic() - part.started
-        quiet = silence.get(part.name, float("inf"))
-        if quiet > SILENCE and alive_for > START:
-            return f"no heartbeat for {min(quiet, alive_for):.0f} s"
+    def _hung(self, part: Part) -> str | None:
+        quiet = self._pulses.silence(part.name)
+        if quiet is not None and quiet > SILENCE:
+            return f"no heartbeat for {quiet:.0f} s"
         return None

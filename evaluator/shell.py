@@ -50,7 +50,7 @@ class EvaluatorShell:
         self._probe_set = probe_set
         self._source = source
         self._reader = StreamReader(connect(run.redis_url), keys=StreamKeys(stream))
-        self._rule = ExposureRule(stream=stream, block=run.stream.experience, withhold=run.stream.withhold)
+        self._rule = ExposureRule.of(run)
         self._evaluator: Evaluator | None = None
         self._model = IJepa(run.learner.model, run.world.image_size, seed=run.seed).eval()
         self._rows: list[dict[str, Any]] = []
@@ -177,6 +177,8 @@ class EvaluatorShell:
             _log.warning("cannot read the stream (%s: %s)", type(error).__name__, error)
             return
         for datum in data:
+            if datum.experience != self._rule.experience(datum.visit, datum.visit_time):
+                continue  # gated by the learner too
             self._evaluator.observe(datum, self._rule.classify(datum.visit, datum.visit_time))
 
 

@@ -57,7 +57,8 @@ def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
     """
     target = folder / f"step-{checkpoint.step:09d}"
     partial = folder / f".partial-{checkpoint.step:09d}"
-    shutil.rmtree(partial, ignore_errors=True)
+    for torn in folder.glob(".partial-*"):  # left by a process that was killed while it wrote
+        shutil.rmtree(torn, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
         for name in ("model", "optimiser", "replay"):

@@ -21,6 +21,8 @@ from common.stream import StreamReader
 
 POLL = 0.02
 REFRESH = 1.0
+ROOM = 256
+"""Collected frames that may wait for the training thread; beyond, they wait in Redis."""
 
 FATES = ("gated", "guard", "withheld", "admitted")
 """What becomes of an entry that was read, as `ReaderCounts` names it."""
@@ -36,7 +38,6 @@ class Ingest:
         rule: Says what may be trained on.
         collectors: pamiq-core collector of each buffer that is fed.
         image_shape: Shape that frames must have, (H, W, 3); others are gated.
-        room: Collected frames that may wait.
         counts: Counters to go on from, as `state()` gave them.
         noted: Called with each datum that is admitted.
     """
@@ -48,7 +49,6 @@ class Ingest:
         rule: ExposureRule,
         collectors: Mapping[str, DataCollector[Any]],
         image_shape: tuple[int, int, int],
-        room: int,
         counts: Mapping[str, Mapping[str, int]] | None = None,
         noted: Callable[[Datum], None],
     ) -> None:
@@ -56,7 +56,6 @@ class Ingest:
         self._rule = rule
         self._collectors = collectors
         self._image_shape = image_shape
-        self._room = room
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for actor, kept in (counts or {}).items():
             self._counts[actor].update(kept)
@@ -66,7 +65,8 @@ class Ingest:
         self._collected = 0
         self._noted = noted
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run_safely, name="ingest", daemon=True)
 
     def start(self) -> None:
         """Begins to read."""
@@ -115,6 +115,13 @@ class Ingest:
                 for actor, position in self._reader.positions.items()
             }
 
+    def _run_safely(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:  # handed to whoever asks for the learner's status
+            _log.exception("the ingest thread failed")
+            self.failure = error
+
     def _run(self) -> None:
         waited = REFRESH
         while not self._stop.is_set():
@@ -124,7 +131,7 @@ class Ingest:
                         self._reader.refresh()
                     waited = 0.0
                 with self._lock:
-                    data = self._reader.read() if self._collected - self._added < self._room else []
+                    data = self._reader.read() if self._collected - self._added < ROOM else []
                     for datum in data:
                         self._take(datum)
                 busy = bool(data)
@@ -140,7 +147,8 @@ class Ingest:
     def _take(self, datum: Datum) -> None:
         counter = self._counts[datum.actor]
         collector = self._collectors.get(datum.buffer)
-        if collector is None or datum.data.shape != self._image_shape:
+        misnamed = datum.experience != self._rule.experience(datum.visit, datum.visit_time)
+        if collector is None or misnamed or datum.data.shape != self._image_shape:
             counter["gated"] += 1
             return
         match self._rule.classify(datum.visit, datum.visit_time):

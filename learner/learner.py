@@ -35,7 +35,7 @@ from learner.ingest import Ingest
 from learner.ledger import Ledger
 from learner.limiter import SampleToInsertLimiter
 from learner.publication import PublishedModel, Publisher
-from learner.replay import QUEUE, ReplayRing
+from learner.replay import ReplayRing
 from learner.step import TrainingStep
 from learner.trainer import BUFFER, MODEL, IJepaTrainer
 
@@ -77,6 +77,7 @@ class Learner:
         config = run.learner
         torch.set_num_threads(config.threads)
         self._config = config
+        self._stream = stream
         self._requests: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._closing = threading.Event()
         self._paused = threading.Event()
@@ -111,12 +112,15 @@ class Learner:
         self._trainers.attach_training_models(TrainingModelsDict({MODEL: self._model}))
         self._trainers.attach_data_users(self._users)
         kept: Mapping[str, Any] = state.get("ingest", {})
+        positions: dict[str, dict[str, int]] = kept.get("positions", {})
+        if state.get("stream") != stream:
+            # A new stream has none of the old entries; `ord` goes on, so what was unread in the old one is missed.
+            positions = {actor: position | {"seq": 0} for actor, position in positions.items()}
         self._ingest = Ingest(
-            StreamReader(connect(run.redis_url), keys=StreamKeys(stream), positions=kept.get("positions")),
-            rule=ExposureRule(stream=stream, block=run.stream.experience, withhold=run.stream.withhold),
+            StreamReader(connect(run.redis_url), keys=StreamKeys(stream), positions=positions),
+            rule=ExposureRule.of(run),
             collectors={BUFFER: self._users.data_collectors_dict.acquire(BUFFER)},
             image_shape=(*run.world.image_size, 3),
-            room=QUEUE // 2,
             counts=kept.get("counts"),
             noted=self._note_staleness,
         )
@@ -148,8 +152,8 @@ class Learner:
         Raises:
             BaseException: What ended the training thread.
         """
-        if self.failure is not None:
-            raise self.failure
+        if (failure := self.failure or self._ingest.failure) is not None:
+            raise failure
         behind, age = np.median(list(self._staleness) or [(0.0, 0.0)], axis=0).tolist()
         return LearnerStatus(
             step=self._step.step,
@@ -259,6 +263,7 @@ class Learner:
             replay=self._ring.arrays(),
             ledger=self._ledger.table(),
             state={
+                "stream": self._stream,
                 "version": self._publisher.version,
                 "images": self._trainer.images,
                 "limiter": {"inserted": self._limiter.inserted, "sampled": self._limiter.sampled},

@@ -33,7 +33,6 @@ class Publisher:
         self.version = version
         self._created_ns: dict[int, int] = {}
         self._digests: dict[int, str] = {}
-        self.held = 0
 
     def due(self) -> bool:
         """Says whether it is time for a version."""
@@ -45,7 +44,7 @@ class Publisher:
 
     def newest_at(self, moment_ns: int) -> int:
         """The newest version at a moment of wall clock, ns; 0 before the first."""
-        for version, born in reversed(self._created_ns.items()):
+        for version, born in reversed(list(self._created_ns.items())):  # a copy: another thread adds
             if born <= moment_ns:
                 return version
         return 0
@@ -67,7 +66,6 @@ class Publisher:
         finite = _finite(full)
         self.version += 1
         self._last = wall.monotonic()
-        self.held += not finite
         info = VersionInfo(
             version=self.version,
             step=step,

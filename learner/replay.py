@@ -11,8 +11,8 @@ from pamiq_core.data import DataBuffer
 from common.errors import CheckpointError
 from common.messages import Datum
 
-QUEUE = 512
-"""Frames that may wait between the ingest thread and the ring."""
+QUEUE = 65536
+"""Bound of the collector's queue, which drops silently when it is full: never reached, the ingest stops long before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ class LearnerShell:
     def stop(self, drain: float) -> tuple[LearnerStatus, Checkpoint]:
         """Reads what is left, for at most `drain` seconds, and hands over the last status and checkpoint."""
         self._learner.drain(drain)
+        self._learner.pause()
         checkpoint = self._learner.snapshot()
         status = self._learner.status()
         self._learner.close()

@@ -120,6 +120,11 @@ class TrainingStep:
         return self._step
 
     @property
+    def skipped(self) -> int:
+        """Steps that were undone so far; waits for the device."""
+        return int(self._skipped)
+
+    @property
     def lr(self) -> float:
         """Learning rate of the next step."""
         warmup = self._config.warmup_steps

@@ -2,10 +2,13 @@
 
 import time as wall
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import cast, override
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pamiq_core.trainer import Trainer
 
 from learner.ledger import Ledger
@@ -56,6 +59,7 @@ class IJepaTrainer(Trainer):
         self._interrupted = interrupted
         self._moments: deque[tuple[float, int]] = deque(maxlen=4096)
         self._loss = float("nan")
+        self._skipped = step.skipped
         self.images = 0
 
     @property
@@ -89,23 +93,43 @@ class IJepaTrainer(Trainer):
     def train(self) -> None:
         end = wall.monotonic() + self._slice
         user = self.get_data_user(BUFFER)
-        reports: list[StepReport] = []
+        done: list[_Done] = []
         while self._limiter.allows(self._batch) and not self._interrupted():
-            reports.append(self._train_batch())
+            done.append(self._train_batch())
             user.update()
             if wall.monotonic() >= end:
                 break
         self._model.step = self._step.step
-        if reports:
-            # Read once a slice: every read waits for the device.
-            self._loss = float(torch.stack([report.loss for report in reports]).mean())
-            self._model.health = reports[-1].read() | {"loss": self._loss}
+        if done:
+            self._settle(done)
 
-    def _train_batch(self) -> StepReport:
+    def _train_batch(self) -> "_Done":
         batch = self._ring.sample(self._batch)
         self._limiter.sampled += self._batch
         report = self._step(torch.from_numpy(batch.frames_BHWC))  # pyright: ignore[reportUnknownMemberType]
-        self._ledger.expose(batch.rows_B, step=self._step.step, now_ns=wall.time_ns())
-        self.images += self._batch
         self._moments.append((wall.monotonic(), self._batch))
-        return report
+        return _Done(batch.rows_B, self._step.step, wall.time_ns(), report)
+
+    def _settle(self, done: Sequence["_Done"]) -> None:
+        """Books the slice's steps but for those undone; once a slice, since every read waits for the device."""
+        skipped = torch.stack([one.report.skipped for one in done]).cpu().numpy()
+        losses = torch.stack([one.report.loss for one in done]).cpu().numpy()
+        undone = np.diff(skipped, prepend=self._skipped) > 0
+        self._skipped = int(skipped[-1])
+        for one, was_undone in zip(done, undone, strict=True):
+            if not was_undone:
+                self._ledger.expose(one.rows_B, step=one.step, now_ns=one.now_ns)
+                self.images += self._batch
+        if not undone.all():
+            self._loss = float(losses[~undone].mean())
+        self._model.health = done[-1].report.read() | {"loss": self._loss}
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """One step that is not booked yet."""
+
+    rows_B: NDArray[np.int32]
+    step: int
+    now_ns: int
+    report: StepReport

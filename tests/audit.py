@@ -15,6 +15,7 @@ from actors.worlds.sensor_log import read_sensor_log
 from deploy.rundir import read_rows
 
 READ = ("missed", "quarantined", "gated", "guard", "withheld", "admitted")
+DROPPED = "engram_actor_dropped_frames_total"
 GAP = 1.0
 """Captures further apart than this, in seconds, belong to two lives of an actor."""
 
@@ -62,17 +63,14 @@ def audit(run_dir: Path) -> dict[str, ActorAudit]:
         intervals = np.diff(captures) / 1e9
         living = intervals[intervals < GAP]
         fates = [f'engram_learner_read_entries_total{{actor="{name}",fate="{fate}"}}' for fate in READ]
+        unread = learner[f'engram_learner_unread_entries{{actor="{name}"}}']
         audits[name] = ActorAudit(
             seen=len(captures),
             captured=int(row["engram_actor_captured_frames_total"]),
             written=int(row["engram_actor_written_frames_total"]),
-            dropped=int(
-                sum(value for key, value in row.items() if key.startswith("engram_actor_dropped_frames_total"))
-            ),
+            dropped=int(sum(value for key, value in row.items() if key.startswith(DROPPED))),
             spooled=int(row["engram_actor_spooled_frames"]),
-            read=int(
-                sum(learner[fate] for fate in fates) + learner[f'engram_learner_unread_entries{{actor="{name}"}}']
-            ),
+            read=int(sum(learner[fate] for fate in fates) + unread),
             fps=len(living) / float(living.sum()),
             p99=float(np.percentile(living, 99)) * 1e3,
             longest=float(living.max()) * 1e3,
@@ -83,8 +81,8 @@ def audit(run_dir: Path) -> dict[str, ActorAudit]:
 if __name__ == "__main__":
     for actor, found in audit(Path(sys.argv[1])).items():
         print(
-            f"{actor}: {found.seen} seen, {found.captured} captured = {found.written} written + {found.dropped} dropped "
-            f"+ {found.spooled} spooled, {found.read} accounted for by the learner: "
+            f"{actor}: {found.seen} seen, {found.captured} captured = {found.written} written "
+            f"+ {found.dropped} dropped + {found.spooled} spooled, {found.read} accounted for by the learner: "
             f"{'adds up' if found.adds_up else 'DOES NOT ADD UP'}; "
             f"{found.fps:.3f} frames/s, p99 {found.p99:.1f} ms, longest {found.longest:.1f} ms"
         )

@@ -1,6 +1,7 @@
 """The rules of the house: who may import whom, and how long a module may grow."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +95,8 @@ def test_nothing_is_unpickled() -> None:
         for path in modules(part):
             names = set(imports(path))
             assert not names & {"pickle", "cloudpickle", "dill", "marshal", "shelve"}, path
+            calls = re.findall(r"(?<!safetensors\.)torch\.load\(|allow_pickle|unsafe_load", path.read_text("utf-8"))
+            assert not calls, path
 
 
 @pytest.mark.parametrize("part", PARTS)

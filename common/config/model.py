@@ -203,7 +203,8 @@ class LearnerConfig:
 
     def __post_init__(self) -> None:
         checks.positive(self, "threads", "publish_every", "slice")
-        checks.positive(self, "checkpoint_every", "checkpoints_kept")
+        checks.positive(self, "checkpoint_every")
+        checks.between(self, 2, 1000, "checkpoints_kept")
         checks.between(self, 0, 19, "nice")
         if self.device not in ("auto", "cpu", "cuda") and not self.device.startswith("cuda:"):
             raise checks.refuse(self, "device", "must be auto, cpu, cuda or cuda:N")

@@ -1,7 +1,7 @@
 """Connections to the Redis server, and the check that it can carry a replay stream."""
 
-import re
 from typing import cast
+from urllib.parse import urlsplit, urlunsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -14,12 +14,12 @@ from common.stream.keys import StreamKeys
 MIN_VERSION = (6, 2)
 """First Redis whose XADD and XINFO do what is needed."""
 
-_PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
-
 
 def redact(url: str) -> str:
-    """Hides the password of a URL, for messages and files."""
-    return _PASSWORD.sub(r"\1***@", url)
+    """Leaves scheme, host, port and path of a URL; user, password and options are left out of messages and files."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, f"***@{host}" if "@" in parts.netloc else host, parts.path, "", ""))
 
 
 def connect(url: str, *, timeout: float = 2.0) -> redis.Redis:
@@ -53,6 +53,18 @@ def _configured(client: redis.Redis, name: str) -> str | None:
     return reply.get(name)
 
 
+def remove(client: redis.Redis, keys: StreamKeys) -> None:
+    """Removes everything of one stream from the server.
+
+    Raises:
+        redis.RedisError: The server does not answer.
+    """
+    actors = cast(set[bytes], client.smembers(keys.actors))
+    frames = [keys.frames(actor.decode(errors="replace")) for actor in actors]
+    for key in (*frames, keys.quarantine, keys.heartbeats, keys.written, keys.actors):
+        client.unlink(key)
+
+
 def check_server(url: str, *, budget: int, stream: str) -> None:
     """Makes sure that the server answers, is new enough, never evicts, has room, and may be written to.
 
@@ -78,8 +90,9 @@ def check_server(url: str, *, budget: int, stream: str) -> None:
         limit = int(_configured(client, "maxmemory") or info.get("maxmemory", 0))
         if policy != "noeviction":
             raise refuse(f"evicts keys (maxmemory-policy {policy}): a whole stream could vanish; set it to noeviction")
-        if limit and limit < budget:
-            raise refuse(f"has maxmemory {limit} bytes, less than stream.budget = {budget}")
+        used = int(info.get("used_memory", 0))
+        if limit and limit < used + budget:
+            raise refuse(f"has maxmemory {limit} and uses {used} bytes: no room for stream.budget = {budget}")
         nodes = [_configured(client, f"stream-node-max-{what}") for what in ("bytes", "entries")]
         if nodes == ["0", "0"]:
             raise refuse("never trims (stream-node-max-bytes and -entries are both 0): set one of them")

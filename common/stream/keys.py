@@ -1,4 +1,7 @@
-"""Names of the keys of one stream in Redis; the actor as literal hash tag spreads a Redis Cluster."""
+"""Names of the keys of one stream in Redis.
+
+The actor's name is a literal hash tag, so that a Redis Cluster can spread the streams once there is a client for it.
+"""
 
 from dataclasses import dataclass
 
@@ -17,6 +20,11 @@ class StreamKeys:
     def actors(self) -> str:
         """Set of the actors that have ever written."""
         return f"engram:{self.stream}:actors"
+
+    @property
+    def written(self) -> str:
+        """Hash of the entries that each actor has written over its whole life."""
+        return f"engram:{self.stream}:written"
 
     @property
     def heartbeats(self) -> str:

@@ -5,6 +5,7 @@ carry `ord`, the number of entries that their actor had written before: a jump o
 or lost with a restarted server, before this reader came by.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -14,12 +15,14 @@ import redis
 from common.errors import WireError
 from common.messages import Datum
 from common.stream.keys import StreamKeys
-from common.wire import decode
+from common.wire import Fields, decode
 
 COUNT = 32
 """Entries a read takes from one stream at most: a greedy reader holds up the writers."""
 
 QUARANTINE_LENGTH = 100
+
+_log = logging.getLogger(__name__)
 
 type _Reply = list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]
 
@@ -79,7 +82,7 @@ class StreamReader:
             redis.RedisError: The server does not answer.
         """
         for name in cast(Iterable[bytes], self._client.smembers(self._keys.actors)):
-            self._positions.setdefault(name.decode(), Position())
+            self._positions.setdefault(name.decode(errors="replace"), Position())
         server = str(self._client.info("server").get("run_id", ""))  # pyright: ignore[reportUnknownMemberType]
         if self._server and server != self._server:
             self.resets += 1
@@ -97,31 +100,35 @@ class StreamReader:
         reply = cast(_Reply, self._client.xread(cast(Any, streams), count=COUNT))  # pyright: ignore[reportUnknownMemberType]
         actors = {self._keys.frames(actor).encode(): actor for actor in self._positions}
         data: list[Datum] = []
+        broken: list[Fields] = []
         for key, entries in pairs(reply):
-            actor = actors[key]
             for entry_id, fields in entries:
-                datum = self._take(actor, entry_id, fields)
-                if datum is not None:
-                    data.append(datum)
+                match self._take(actors[key], entry_id, fields):
+                    case Datum() as datum:
+                        data.append(datum)
+                    case str() as reason:
+                        broken.append(_labelled(fields, actors[key], entry_id, reason))
+                    case None:
+                        pass
+        self._set_aside(broken)
         return data
 
     def unread(self) -> dict[str, int]:
-        """Counts, by actor, what was written and not yet read: newest `ord` − position.
+        """Counts, by actor, what was written and not yet read.
 
         Raises:
             redis.RedisError: The server does not answer.
         """
+        written = cast(dict[bytes, bytes], self._client.hgetall(self._keys.written))
         counts: dict[str, int] = {}
         for actor, position in self._positions.items():
-            newest = cast(
-                list[tuple[bytes, dict[bytes, bytes]]],
-                self._client.xrevrange(self._keys.frames(actor), count=1),  # pyright: ignore[reportUnknownMemberType]
-            )
-            last = newest[0][1].get(b"ord", b"") if newest else b""
-            counts[actor] = max(0, int(last) + 1 - position.ordinal - position.damaged) if last.isdigit() else 0
+            total = written.get(actor.encode(), b"")
+            known = int(total) if total.isdigit() and len(total) < 20 else 0
+            counts[actor] = max(0, known - position.ordinal - position.damaged)
         return counts
 
-    def _take(self, actor: str, entry_id: bytes, fields: dict[bytes, bytes]) -> Datum | None:
+    def _take(self, actor: str, entry_id: bytes, fields: Fields) -> Datum | str | None:
+        """Gives the datum; why it does not decode; or None for one that was seen before."""
         position = self._positions[actor]
         position.seq = max(position.seq, int(entry_id.split(b"-")[0]))
         try:
@@ -130,8 +137,7 @@ class StreamReader:
         except WireError as error:
             position.quarantined += 1
             position.damaged += 1
-            self._set_aside(actor, entry_id, fields, str(error))
-            return None
+            return str(error)
         if datum.ordinal < position.ordinal:
             position.duplicates += 1
             return None
@@ -139,10 +145,17 @@ class StreamReader:
         position.ordinal, position.damaged = datum.ordinal + 1, 0
         return datum
 
-    def _set_aside(self, actor: str, entry_id: bytes, fields: dict[bytes, bytes], reason: str) -> None:
-        kept: dict[bytes, bytes] = {name[:64]: value[:65536] for name, value in list(fields.items())[:32]}
-        kept[b"from"], kept[b"reason"] = f"{actor} {entry_id.decode()}".encode(), reason.encode()
-        self._client.xadd(self._keys.quarantine, cast(Any, kept), maxlen=QUARANTINE_LENGTH, approximate=False)  # pyright: ignore[reportUnknownMemberType]
+    def _set_aside(self, broken: list[Fields]) -> None:
+        try:
+            for kept in broken:
+                self._client.xadd(self._keys.quarantine, cast(Any, kept), maxlen=QUARANTINE_LENGTH, approximate=False)  # pyright: ignore[reportUnknownMemberType]
+        except redis.RedisError as error:  # they are counted; the copy for a person to look at is a courtesy
+            _log.warning("cannot keep %d broken entries aside: %s", len(broken), error)
+
+
+def _labelled(fields: Fields, actor: str, entry_id: bytes, reason: str) -> Fields:
+    kept = {name[:64]: value[:65536] for name, value in list(fields.items())[:32]}
+    return kept | {b"from": f"{actor} {entry_id.decode()}".encode(), b"reason": reason.encode()}
 
 
 def _check_place(datum: Datum, actor: str, entry_id: bytes) -> None:

@@ -18,7 +18,6 @@ from typing import Any, cast
 import redis
 import redis.exceptions
 
-from common.errors import WireError
 from common.messages import Datum
 from common.status import WriterCounts
 from common.stream.journal import CaptureJournal, DropCause
@@ -67,7 +66,8 @@ class StreamWriter:
         journal.drop(DropCause.DIED, self._inherited)
         self._client: redis.Redis | None = None
         self.connections = 0
-        self._thread = threading.Thread(target=self._run, name=f"stream-writer-{actor}", daemon=True)
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run_safely, name=f"stream-writer-{actor}", daemon=True)
         self._thread.start()
 
     def put(self, datum: Datum) -> int:
@@ -100,7 +100,10 @@ class StreamWriter:
             )
 
     def close(self, timeout: float = 5.0) -> None:
-        """Writes what waits, for at most `timeout` seconds, counts the rest as dropped, and ends the thread."""
+        """Writes what waits, and ends the thread.
+
+        Gives up at the first error or after `timeout` seconds, and counts the rest as dropped.
+        """
         self._closing.set()
         with self._wake:
             self._wake.notify()
@@ -109,6 +112,13 @@ class StreamWriter:
             self._journal.drop(DropCause.CLOSED, len(self._spool) + len(self._in_flight))
             self._spool.clear()
             self._in_flight = []
+
+    def _run_safely(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:  # handed to whoever asks for the actor's status
+            _log.exception("%s: the writer failed", self._actor)
+            self.failure = error
 
     def _run(self) -> None:
         backoff = FIRST_BACKOFF
@@ -133,8 +143,8 @@ class StreamWriter:
                 datum = self._spool.popleft()
                 try:
                     self._in_flight.append((datum.seq, encode(datum)))
-                except WireError as error:
-                    _log.error("%s: cannot pack frame %d: %s", self._actor, datum.seq, error)
+                except Exception as error:  # whatever a foreign agent collects must not end the thread
+                    _log.error("%s: cannot pack frame %d: %s: %s", self._actor, datum.seq, type(error).__name__, error)
                     self._journal.drop(DropCause.REJECTED)
             return self._in_flight
 
@@ -145,13 +155,14 @@ class StreamWriter:
             for index, (seq, fields) in enumerate(batch):
                 fields[b"ord"] = b"%d" % (self._journal.written + index)
                 pipeline.xadd(key, cast(Any, fields), id=f"{seq}-0", maxlen=self._length, approximate=True)  # pyright: ignore[reportUnknownMemberType]
+            pipeline.hset(self._keys.written, self._actor, self._journal.written + len(batch))  # pyright: ignore[reportUnknownMemberType]
             results = cast(list[object], pipeline.execute(raise_on_error=False))  # pyright: ignore[reportUnknownMemberType]
         if error := next((one for one in results if isinstance(one, redis.exceptions.OutOfMemoryError)), None):
             raise error
         with self._wake:
             if self._in_flight is not batch:
                 return
-            for (seq, _), result in zip(batch, results, strict=True):
+            for (seq, _), result in zip(batch, results[: len(batch)], strict=True):
                 if isinstance(result, Exception) and "equal or smaller" not in str(result):
                     _log.error("%s: the server rejects entry %d: %s", self._actor, seq, result)
                     self._journal.drop(DropCause.REJECTED)

@@ -1,5 +1,8 @@
 """The parts that cross a node's border, on two Ray nodes: weights made on one act on the other."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Ray is untyped in parts.
+
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -80,7 +83,7 @@ def test_weights_cross_nodes_and_survive_their_maker() -> None:
     pulled: list[tuple[int, str]] = []
 
     def newest() -> bool:
-        found = ray.get(reader.pull.remote())
+        found: Any = ray.get(reader.pull.remote())
         if found is not None:
             pulled.append(found)
         return bool(pulled) and pulled[-1][0] == 3

@@ -2,7 +2,7 @@ import numpy as np
 
 from common.exposure import GROUP, GUARD_SECONDS, Exposure, ExposureRule
 
-RULE = ExposureRule(stream="s", block=10.0)
+RULE = ExposureRule(salt="s", block=10.0)
 
 
 def test_exactly_one_of_five_consecutive_blocks_is_withheld() -> None:
@@ -18,8 +18,8 @@ def test_the_position_in_the_group_is_uniform() -> None:
     assert (((counts - 1000) ** 2) / 1000).sum() < 18.5  # chi-squared, 4 degrees of freedom, p = 0.001
 
 
-def test_another_stream_withholds_other_blocks() -> None:
-    other = ExposureRule(stream="t", block=10.0)
+def test_another_salt_withholds_other_blocks() -> None:
+    other = ExposureRule(salt="t", block=10.0)
     ours = [RULE.withheld("v", block) for block in range(200)]
     theirs = [other.withheld("v", block) for block in range(200)]
     assert ours != theirs
@@ -45,5 +45,5 @@ def test_the_share_of_each_kind() -> None:
 
 
 def test_nothing_is_withheld_from_plain_buffers() -> None:
-    rule = ExposureRule(stream="s", block=10.0, withhold=False)
+    rule = ExposureRule(salt="s", block=10.0, withhold=False)
     assert {rule.classify("v", float(moment)) for moment in np.arange(0, 300, 0.25)} == {Exposure.EXPOSED}

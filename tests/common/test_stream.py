@@ -22,6 +22,8 @@ from common.stream import (
     check_server,
     connect,
     last_beats,
+    redact,
+    remove,
 )
 from common.wire import encode
 from deploy.store import EmbeddedStore
@@ -279,6 +281,45 @@ def test_a_part_that_no_longer_moves_falls_silent(store: EmbeddedStore) -> None:
     until(lambda: last_beats(client, KEYS)["p"]["t"] > quiet)
     heart.close()
     client.close()
+
+
+def test_nothing_of_a_stream_stays_on_the_server(rig: Rig, make_datum: Make) -> None:
+    rig.client.set("somebody-else", "stays")
+    writer = rig.writer()
+    writer.put(make_datum())
+    writer.close()
+    assert len(rig.client.keys("engram:*")) >= 3
+    remove(rig.client, KEYS)
+    assert rig.client.keys("*") == [b"somebody-else"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:pa@ss@host:6380/0",
+        "rediss://:pass@host:6380",
+        "redis://host:6380/0?password=pass",
+        "unix:///tmp/redis.sock?password=pass&db=1",
+    ],
+)
+def test_no_part_of_a_password_is_shown(url: str) -> None:
+    shown = redact(url)
+    assert "pa" not in shown.replace("path", "")
+    assert "host:6380" in shown or "/tmp/redis.sock" in shown
+
+
+def test_what_cannot_be_packed_is_counted_and_the_writer_goes_on(rig: Rig, make_datum: Make) -> None:
+    writer = rig.writer()
+    writer.put(make_datum(data=make_datum().data.astype(float)))
+    writer.put(make_datum(world="lone surrogate \ud800"))
+    writer.put(make_datum(action=None))
+    writer.put(make_datum())
+    until(lambda: writer.counts().spooled == 0)
+    writer.close()
+    counts = writer.counts()
+    assert counts.dropped[DropCause.REJECTED] >= 2
+    assert counts.written >= 1
+    assert adds_up(counts)
 
 
 class TestServerCheck:

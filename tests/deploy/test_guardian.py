@@ -49,10 +49,14 @@ def test_children_and_orphans_of_a_killed_driver_are_gone_within_ten_seconds(tmp
 
 def test_a_dismissed_guardian_ends_what_is_left_and_itself(tmp_path: Path) -> None:
     before = set(psutil.Process().children(recursive=True))
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     guardian = Guardian()
     guardian.watch(tmp_path)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     assert guardian.dismiss() >= 1
     assert child.wait(5) == -signal.SIGTERM
+    assert bystander.poll() is None, "it was there before the run"
+    bystander.kill()
+    bystander.wait()
     assert tmp_path.exists(), "folders go only after a crash"
     assert set(psutil.Process().children(recursive=True)) <= before

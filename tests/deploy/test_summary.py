@@ -32,6 +32,7 @@ STATUS = RunStatus(
             world="w0",
             visit="a-0",
             late=3,
+            mean_fps=10.0,
             interval_p99=0.1,
             counts=WriterCounts(captured=6000, written=6000),
         ),
@@ -39,6 +40,7 @@ STATUS = RunStatus(
             name="actor-1",
             world="w1",
             visit="b-0",
+            mean_fps=8.25,
             interval_p99=0.2,
             counts=WriterCounts(captured=5000, written=4970, dropped={"spool_full": 28, "died": 0}, spooled=2),
         ),
@@ -95,8 +97,8 @@ def test_sums_that_hold_get_a_tick_and_others_their_difference() -> None:
     assert "died" not in text
     assert cells(text, "adds up", 0) == ["✓", "✓", "✓"]
     assert cells(text, "adds up", 1) == ["✓", "✗", "+3", "✗", "+3"]
-    assert cells(text, "frames/s, mean") == ["10.0", "8.3", "18.3"]
-    assert cells(text, "interval p99, ms") == ["100", "200", "200"]
+    assert cells(text, "frames/s, mean") == ["10.00", "8.25", "18.25"]
+    assert cells(text, "interval p99 of the last minute, ms") == ["100", "200", "200"]
 
 
 def test_of_many_actors_the_first_and_the_sum_are_shown() -> None:

@@ -16,7 +16,7 @@ class Life:
 
     def __init__(self, actor: str = "actor-0", *, fps: float = 10.0, visit: float = 60.0) -> None:
         self.actor, self.fps, self.visit = actor, fps, visit
-        self.rule = ExposureRule(stream="s", block=BLOCK)
+        self.rule = ExposureRule(salt="s", block=BLOCK)
         self.rng = np.random.default_rng(0)
         self.steps = 0
 

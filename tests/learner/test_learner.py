@@ -21,7 +21,7 @@ from learner.learner import Learner
 
 type Make = Callable[..., Datum]
 STREAM = "test"
-RULE = ExposureRule(stream=STREAM, block=10.0)
+RULE = ExposureRule(salt="seed-0", block=10.0)
 SIDE = 24
 
 
@@ -113,6 +113,12 @@ def launch(config: RunConfig) -> Iterator[Launch]:
         learner.close()
 
 
+def settled(learner: Learner) -> bool:
+    """The limiter stops it, and all its steps are booked."""
+    status = learner.status()
+    return status.waiting == "ratio" and status.images == status.step * 8
+
+
 def drained(learner: Learner, frames: int) -> bool:
     counts = learner.status().counts.get("actor-0")
     return counts is not None and counts.guard + counts.withheld + counts.admitted == frames and counts.unread == 0
@@ -126,7 +132,7 @@ def test_every_written_frame_is_accounted_for_and_the_ratio_is_kept(launch: Laun
     assert counts.admitted == source.kinds.count(Exposure.EXPOSED)
     assert counts.withheld == source.kinds.count(Exposure.WITHHELD)
     assert counts.guard == source.kinds.count(Exposure.GUARD)
-    until(lambda: learner.status().waiting == "ratio")
+    until(lambda: settled(learner))
     status, taken = learner.status(), learner.snapshot()
     learner.close()
     assert status.ring == 256
@@ -156,7 +162,7 @@ def test_a_learner_resumes_where_its_checkpoint_was_taken(launch: Launch, source
     learner, sink = launch()
     source.write(400)
     until(lambda: drained(learner, 400))
-    until(lambda: learner.status().waiting == "ratio")
+    until(lambda: settled(learner))
     taken = learner.snapshot()
     before = learner.status()
     learner.close()
@@ -164,7 +170,7 @@ def test_a_learner_resumes_where_its_checkpoint_was_taken(launch: Launch, source
     loaded = checkpoints.load(checkpoints.save(taken, tmp_path / "checkpoints", keep=1))
     again, resink = launch(checkpoint=loaded, version=before.version + 5)
     until(lambda: drained(again, 700))
-    until(lambda: again.status().waiting == "ratio")
+    until(lambda: settled(again))
     after = again.status()
     final = again.snapshot()
     again.close()
@@ -222,3 +228,68 @@ def test_a_checkpoint_of_another_network_is_refused(launch: Launch, config: RunC
     wider = replace(config.learner, model=replace(config.learner.model, dim=48))
     with pytest.raises(CheckpointError, match=r"learner\.model"):
         Learner(replace(config, learner=wider), stream=STREAM, sink=Sink(), checkpoint=taken)
+
+
+def test_sixteen_actors_with_a_backlog_are_read_to_the_last_frame(
+    launch: Launch, store: EmbeddedStore, tmp_path: Path, make_datum: Make
+) -> None:
+    generator = np.random.default_rng(0)
+    admitted = 0
+    for number in range(16):
+        actor, visit = f"actor-{number}", f"actor-{number}.1.0000"
+        writer = StreamWriter(
+            lambda: connect(store.url),
+            keys=StreamKeys(STREAM),
+            actor=actor,
+            journal=CaptureJournal(tmp_path / f"{actor}.journal"),
+            length=5000,
+            spool=5000,
+        )
+        for index in range(100):
+            moment = index / 10
+            admitted += RULE.classify(visit, moment) is Exposure.EXPOSED
+            frame = generator.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+            experience = RULE.experience(visit, moment)
+            datum = make_datum(actor=actor, visit=visit, visit_time=moment, experience=experience, data=frame)
+            writer.put(datum)
+        writer.close()
+        assert writer.counts().written == 100
+    learner, _ = launch()
+    until(lambda: sum(counts.admitted for counts in learner.status().counts.values()) == admitted)
+    until(lambda: sum(learner.snapshot().ledger["frames"]) == admitted)
+    assert all(counts.unread == 0 for counts in learner.status().counts.values())
+
+
+def test_an_entry_that_names_another_experience_is_gated(launch: Launch, source: Source, make_datum: Make) -> None:
+    learner, _ = launch()
+    frame = np.zeros((SIDE, SIDE, 3), np.uint8)
+    source.writer.put(make_datum(visit_time=55.0, experience="actor-0.1.0000/0000", data=frame))
+    until(lambda: bool(learner.status().counts) and learner.status().counts["actor-0"].gated == 1)
+
+
+def test_a_learner_on_a_new_stream_reads_it_from_its_start(
+    config: RunConfig, launch: Launch, source: Source, tmp_path: Path, make_datum: Make
+) -> None:
+    """The actor's journal was lost with its host: its numbers begin anew, below the checkpoint's position."""
+    learner, _ = launch()
+    source.write(200)
+    until(lambda: drained(learner, 200))
+    taken = learner.snapshot()
+    learner.close()
+    sink = Sink()
+    again = Learner(config, stream="another", sink=sink, checkpoint=taken)
+    again.start()
+    writer = StreamWriter(
+        lambda: connect(config.redis_url),
+        keys=StreamKeys("another"),
+        actor="actor-1",
+        journal=CaptureJournal(tmp_path / "actor-1.journal"),
+        length=5000,
+        spool=5000,
+    )
+    writer.put(make_datum(actor="actor-1", data=np.zeros((SIDE, SIDE, 3), np.uint8)))
+    writer.close()
+    until(lambda: "actor-1" in again.status().counts and again.status().counts["actor-1"].admitted == 1)
+    assert taken.state["ingest"]["positions"]["actor-0"]["seq"] == 200
+    assert again.snapshot().state["ingest"]["positions"]["actor-0"]["seq"] == 0
+    again.close()
