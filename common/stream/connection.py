@@ -30,7 +30,11 @@ def connect(url: str, *, timeout: float = 2.0) -> redis.Redis:
         timeout: Longest wait for a connection or a reply, seconds.
     """
     return redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
-        url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,  # HELLO, which protocol 3 begins with, is an unknown command to the servers we want to refuse by name
     )
 
 

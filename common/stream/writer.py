@@ -138,15 +138,20 @@ class StreamWriter:
     def _next_batch(self) -> list[tuple[int, Fields]]:
         """Waits for data and packs it, as (seq, fields); empty when closing and all is written."""
         with self._wake:
-            self._wake.wait_for(lambda: self._spool or self._in_flight or self._closing.is_set())
-            while self._spool and len(self._in_flight) < BATCH:
-                datum = self._spool.popleft()
-                try:
-                    self._in_flight.append((datum.seq, encode(datum)))
-                except Exception as error:  # whatever a foreign agent collects must not end the thread
-                    _log.error("%s: cannot pack frame %d: %s: %s", self._actor, datum.seq, type(error).__name__, error)
-                    self._journal.drop(DropCause.REJECTED)
+            while not self._in_flight:
+                self._wake.wait_for(lambda: self._spool or self._closing.is_set())
+                if not self._spool:
+                    break
+                while self._spool and len(self._in_flight) < BATCH:
+                    self._pack(self._spool.popleft())
             return self._in_flight
+
+    def _pack(self, datum: Datum) -> None:
+        try:
+            self._in_flight.append((datum.seq, encode(datum)))
+        except Exception as error:  # whatever a foreign agent collects must not end the thread
+            _log.error("%s: cannot pack frame %d: %s: %s", self._actor, datum.seq, type(error).__name__, error)
+            self._journal.drop(DropCause.REJECTED)
 
     def _write(self, batch: list[tuple[int, Fields]]) -> None:
         client = self._client or self._open()

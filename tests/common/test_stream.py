@@ -1,6 +1,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # Redis, Ray and Arrow are untyped in parts.
 
+import socketserver
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -181,7 +183,7 @@ def test_numbers_go_on_after_a_death_and_the_gap_is_the_loss(rig: Rig, make_datu
     writer = rig.writer(url="redis://127.0.0.1:1")
     for _ in range(5):
         writer.put(make_datum())
-    successor = Rig(rig.url, rig.folder)  # the first writer is never closed: its process is dead
+    successor = Rig(rig.url, rig.folder)  # the first writer is not closed: its process is dead
     second = successor.writer()
     second.put(make_datum())
     until(lambda: second.counts().written == 1)
@@ -192,6 +194,7 @@ def test_numbers_go_on_after_a_death_and_the_gap_is_the_loss(rig: Rig, make_datu
     assert counts.dropped[DropCause.DIED] == 5
     assert adds_up(counts)
     assert [datum.seq for datum in read_all(rig.reader())] == [6]
+    writer.close(timeout=3.0)
 
 
 def test_entries_that_arrived_unacknowledged_before_a_death_are_no_loss(rig: Rig, make_datum: Make) -> None:
@@ -322,7 +325,27 @@ def test_what_cannot_be_packed_is_counted_and_the_writer_goes_on(rig: Rig, make_
     assert adds_up(counts)
 
 
+class OldServer(socketserver.BaseRequestHandler):
+    """Answers as Redis 5 does: it knows INFO, and neither HELLO nor CLIENT SETINFO."""
+
+    def handle(self) -> None:
+        report = b"# Server\r\nredis_version:5.0.14\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n"
+        while request := self.request.recv(65536):
+            for _ in range(request.count(b"*")):
+                if b"INFO\r\n" in request and b"SETINFO" not in request:
+                    self.request.sendall(b"$%d\r\n%s\r\n" % (len(report), report))
+                else:
+                    self.request.sendall(b"-ERR unknown command\r\n")
+
+
 class TestServerCheck:
+    def test_a_server_that_is_too_old(self) -> None:
+        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), OldServer) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            with pytest.raises(ConfigError, match=r"is Redis 5.0.14, at least 6\.2 is needed"):
+                check_server(f"redis://127.0.0.1:{server.server_address[1]}", budget=2**20, stream="s")
+            server.shutdown()
+
     def test_a_good_server_passes(self, store: EmbeddedStore) -> None:
         check_server(store.url, budget=2**20, stream="s")
 
