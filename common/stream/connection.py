@@ -34,7 +34,7 @@ def connect(url: str, *, timeout: float = 2.0) -> redis.Redis:
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 0),
-        protocol=2,  # HELLO, which protocol 3 begins with, is an unknown command to the servers we want to refuse by name
+        protocol=2,  # protocol 3 begins with HELLO, unknown to the old servers that are to be refused by name
     )
 
 
