@@ -36,6 +36,7 @@ Examples:
   engram run                                          ten minutes of the demo
   engram run --preset demo --duration 60 --run-dir runs/a
   engram run --preset tiny --actors.count 4 --learner.optim.lr 1e-4
+  engram run --config runs/a/config.yaml --seed 1     the same again, with another seed
   ENGRAM_REDIS_URL=redis://user:password@host:6380 engram run --preset demo
 
 Durations take units: 90s, 10m, 2h. Byte counts too: 256MiB, 2GB.
@@ -90,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    config = tyro.cli(RunConfig, args=words, default=preset(_preset_name(words)), prog="engram run", description=_RUN)
+    words, default = _starting_point(words)
+    config = tyro.cli(RunConfig, args=words, default=default, prog="engram run", description=_RUN)
     if not config.run_dir:
         config = replace(config, run_dir=str(Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{config.preset}"))
     return _execute(_with_server(config), resumed=False)
@@ -162,14 +164,26 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
     return 0
 
 
-def _preset_name(words: Sequence[str]) -> str:
-    """Finds the preset before the fields are parsed, since it decides their defaults."""
+def _starting_point(words: Sequence[str]) -> tuple[list[str], RunConfig]:
+    """Finds `--config` or `--preset` before the fields are parsed, since they decide their defaults.
+
+    Returns:
+        The other words, and the configuration that they change.
+    """
+    rest, file = _take_option(words, "--config")
+    if file is not None:
+        return rest, replace(from_yaml(Path(file)), run_dir="")
+    rest, name = _take_option(words, "--preset")
+    return rest, preset("demo" if name is None else name)
+
+
+def _take_option(words: Sequence[str], option: str) -> tuple[list[str], str | None]:
     for index, word in enumerate(words):
-        if word == "--preset" and index + 1 < len(words):
-            return words[index + 1]
-        if word.startswith("--preset="):
-            return word.partition("=")[2]
-    return "demo"
+        if word == option and index + 1 < len(words):
+            return [*words[:index], *words[index + 2 :]], words[index + 1]
+        if word.startswith(f"{option}="):
+            return [*words[:index], *words[index + 1 :]], word.partition("=")[2]
+    return list(words), None
 
 
 def _with_server(config: RunConfig) -> RunConfig:

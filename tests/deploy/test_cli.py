@@ -6,6 +6,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def engram(*words: str, folder: Path, **environment: str) -> subprocess.Complete
         (("run", "--redis-url", "http://127.0.0.1:1"), "redis_url = 'http://…': must start with redis://"),
         (("run", "--run-dir", "taken"), "exists"),
         (("resume", "nowhere"), "run_dir = 'nowhere': is no folder"),
+        (("run", "--config", "nowhere.yaml"), "nowhere.yaml = 'FileNotFoundError': cannot be read"),
         (("dance",), "unknown command 'dance'"),
     ],
 )
@@ -85,6 +87,17 @@ def test_help_names_every_command_and_every_field(tmp_path: Path) -> None:
     assert details.returncode == 0
     for flag in ("--duration", "--learner.optim.lr", "--actors.fps", "--stream.budget", "--evaluator.share"):
         assert flag in details.stdout
+
+
+def test_a_saved_configuration_is_where_flags_start_from(tmp_path: Path) -> None:
+    config = replace(preset("tiny"), run_dir="runs/of-then", seed=5)
+    (tmp_path / "config.yaml").write_text(to_yaml(config), "utf-8")
+    done = engram("run", "--config", "config.yaml", "--actors.fps", "99", folder=tmp_path)
+    assert done.returncode == 2
+    assert "actors.fps = 99.0" in done.stderr
+    details = engram("run", "--config=config.yaml", "--help", folder=tmp_path).stdout
+    assert "(default: 5)" in details
+    assert "of-then" not in details
 
 
 def test_worlds_lists_both_wads(tmp_path: Path) -> None:
