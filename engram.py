@@ -35,9 +35,12 @@ _check_parts()
 
 def main() -> None:
     """Runs the command line and exits with its code."""
-    from deploy.cli import main as run
+    try:
+        from deploy.cli import main as run
 
-    sys.exit(run())
+        sys.exit(run())
+    except KeyboardInterrupt:  # while the first modules are loaded
+        sys.exit(130)
 
 
 if __name__ == "__main__":

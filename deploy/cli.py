@@ -1,6 +1,7 @@
 """The command line: `engram run`, `engram resume`, `engram worlds`."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from common.config.files import from_yaml, to_yaml
 from common.config.presets import PRESETS, preset
 from common.errors import CheckpointError, ConfigError, EngramError
 from common.stream import check_server
+from learner.checkpoint import Checkpoint
 
 URL_VARIABLE = "ENGRAM_REDIS_URL"
 
@@ -69,7 +71,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        code, said = 130, "interrupted before the run had begun"
+    except (ConfigError, CheckpointError) as error:
+        code, said = 2, str(error)
+    except (EngramError, OSError) as error:
+        code, said = 1, str(error)
+    print(f"engram: {said}", file=sys.stderr)
+    return code
+
+
+def _dispatch(words: list[str]) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {"run": _run, "resume": _resume, "worlds": _worlds}
     if not words or words[0] in ("-h", "--help"):
         print(_USAGE, end="")
@@ -77,17 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] not in commands:
         print(f"engram: unknown command {words[0]!r}: must be one of {', '.join(commands)}", file=sys.stderr)
         return 2
-    try:
-        return commands[words[0]](words[1:])
-    except (ConfigError, CheckpointError) as error:
-        print(f"engram: {error}", file=sys.stderr)
-        return 2
-    except EngramError as error:
-        print(f"engram: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return commands[words[0]](words[1:])
 
 
 def _run(words: list[str]) -> int:
@@ -114,8 +121,21 @@ def _resume(words: list[str]) -> int:
     newest = checkpoints.latest(asked.run_dir / "checkpoints")
     if newest is None:
         raise ConfigError("run_dir", str(asked.run_dir), "holds no complete checkpoint: start a new run")
-    checkpoints.load(newest)
+    _check_fit(config, checkpoints.load(newest))
     return _execute(_with_server(config), resumed=True)
+
+
+def _check_fit(config: RunConfig, checkpoint: Checkpoint) -> None:
+    """Makes sure that the checkpoint is of the network that the configuration describes."""
+    from common.ijepa.model import IJepa
+
+    model = IJepa(config.learner.model, config.world.image_size, seed=0)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(array.shape) for name, array in checkpoint.model.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            shapes = f"{name} is {found.get(name)} in the checkpoint"
+            raise ConfigError(f"learner.model ({name})", expected.get(name), f"does not fit the run: {shapes}")
 
 
 def _worlds(words: list[str]) -> int:
@@ -142,6 +162,7 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
     from common.ijepa.masks import MultiBlockSampler
 
     MultiBlockSampler(config.learner.masks, config.learner.model.grid(config.world.image_size), config.seed)
+    _check_cache(config)
     from deploy.driver import Driver, run_until_signalled
     from deploy.picture import draw
     from deploy.rundir import RunDirectory
@@ -150,18 +171,39 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
 
     directory = RunDirectory.open(config.path) if resumed else RunDirectory(config.path)
     console = Console()
+    begun = False
     try:
         if not resumed:
             directory.write_text_atomic("config.yaml", to_yaml(config))
         with LiveView(console) as view:
-            status = run_until_signalled(Driver(config, directory, show=view.update, resumed=resumed))
+            driver = Driver(config, directory, show=view.update, resumed=resumed)
+            status = run_until_signalled(driver)
+        begun = True
         evaluations = read_evaluations(directory.read_evaluations())
         picture = draw(evaluations, directory.report / "summary.png", title=directory.path.name)
         events = directory.read_events()
         console.print(summary(status, evaluations, events, directory=directory.path, picture=picture))
     finally:
+        begun = begun or resumed or bool(directory.read_events())
         directory.close()
+        if not begun:
+            shutil.rmtree(directory.path)  # made by us a moment ago, and empty of anything that happened
     return 0
+
+
+def _check_cache(config: RunConfig) -> None:
+    """Makes sure that the probe set can be kept, or is there already."""
+    from evaluator.probeset import ProbeSpec
+
+    path = ProbeSpec.of(config).cache_path(config.evaluator.cache)
+    if not config.evaluator.enabled or path.exists():
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("evaluator.cache", str(path.parent), f"cannot be made: {error.strerror}") from None
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError("evaluator.cache", str(path.parent), "must be a folder that can be written to")
 
 
 def _starting_point(words: Sequence[str]) -> tuple[list[str], RunConfig]:

@@ -168,6 +168,7 @@ class Driver:
             self._run = replace(self._run, redis_url=self._embedded.url)
         check_server(self._run.redis_url, budget=self._run.stream.budget, stream=self._stream)
         self._client = connect(self._run.redis_url)
+        self._look_at_store()
         metrics = Metrics(Role.DRIVER)
         metrics.follow(self.status)
         self._found = MetricsDirectory(
@@ -263,7 +264,8 @@ class Driver:
         try:
             return ray.get(reference, timeout=DRAIN + PATIENCE)
         except ray.exceptions.RayError as error:
-            self._say("no_last_word", part=name, error=str(error).splitlines()[0])
+            cause = getattr(error, "cause", None) or error
+            self._say("no_last_word", part=name, error=f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}")
             return None
 
     def _beats(self) -> dict[str, Mapping[str, Any]] | None:
@@ -307,7 +309,8 @@ class Driver:
             ray.get(self._recording)
             self._say("probe_set_recorded")
         except ray.exceptions.RayError as error:
-            raise RunError(f"the probe set cannot be recorded: {error}") from error
+            cause = getattr(error, "cause", None) or error
+            raise RunError(f"the probe set cannot be recorded: {type(cause).__name__}: {cause}") from error
         finally:
             self._recording = None
 
@@ -386,6 +389,8 @@ def run_until_signalled(driver: Driver) -> RunStatus:
     before = {number: signal.signal(number, stop) for number in handled}
     try:
         return driver.execute()
+    except SystemExit:  # what Ray's own handler raises for a signal that comes while Ray starts
+        raise RunError("stopped by a signal before the run had begun") from None
     except (redis.RedisError, ray.exceptions.RayError, OSError) as error:
         raise RunError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
     finally:

@@ -81,7 +81,7 @@ class Parts:
         try:
             info: Any = ray.get(self._registry.newest.remote(), timeout=PATIENCE)
         except ray.exceptions.RayError as error:
-            _log.warning("the registry does not tell its newest version: %s", error)
+            _log.info("the registry does not tell its newest version: %s", error)
             return 0
         return info.version if info else 0
 

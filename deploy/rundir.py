@@ -11,6 +11,7 @@ the last.
 """
 
 import errno
+import fcntl
 import json
 import logging
 import math
@@ -22,7 +23,7 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -144,6 +145,17 @@ class RowFile:
         self._file.close()
 
 
+def _lock(path: Path) -> IO[str]:
+    """Takes a run directory for this process; the lock goes with the process, however it ends."""
+    lock = (path / ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise ConfigError("run_dir", str(path), "is in use by a run that is still going on") from None
+    return lock
+
+
 class RunDirectory:
     """The folder of one run, written by the driver alone.
 
@@ -178,6 +190,7 @@ class RunDirectory:
 
     def _enter(self, path: Path) -> None:
         self.path = path
+        self._lock = _lock(path)
         for folder in (self.checkpoints, self.report, self.actors):
             folder.mkdir(exist_ok=True)
         self._events = RowFile(path / "events.jsonl")
@@ -264,6 +277,7 @@ class RunDirectory:
         return target
 
     def close(self) -> None:
-        """Closes the row files."""
+        """Closes the row files and gives the directory free."""
         for file in (self._events, self._metrics, self._evaluations):
             file.close()
+        self._lock.close()

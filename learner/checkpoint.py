@@ -100,7 +100,7 @@ def load(path: Path) -> Checkpoint:
         }
         ledger = json.loads((path / "ledger.json").read_text("utf-8"))
         return Checkpoint(step=int(state["step"]), ledger=ledger, state=state, **arrays)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
 
 

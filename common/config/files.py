@@ -28,10 +28,10 @@ def from_yaml(path: Path) -> RunConfig:
     """
     try:
         content: Any = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(str(path), type(error).__name__, f"cannot be read: {str(error).splitlines()[0]}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError("config", str(path), f"cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(content, dict) or cast(dict[str, Any], content).pop("v", None) != SCHEMA:
-        raise ConfigError(str(path), "v", f"must be a configuration of schema {SCHEMA}")
+        raise ConfigError("config", str(path), f"must be a configuration of schema {SCHEMA}")
     return _build(RunConfig, cast(dict[str, Any], content), "")
 
 

@@ -18,6 +18,8 @@ MIN_VERSION = (6, 2)
 def redact(url: str) -> str:
     """Leaves scheme, host, port and path of a URL; user, password and options are left out of messages and files."""
     parts = urlsplit(url)
+    if "@" in parts.path:  # an unescaped character has cut the password in two
+        return f"{parts.scheme}://***"
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, f"***@{host}" if "@" in parts.netloc else host, parts.path, "", ""))
 
@@ -84,7 +86,13 @@ def check_server(url: str, *, budget: int, stream: str) -> None:
     def refuse(reason: str) -> ConfigError:
         return ConfigError("redis_url", redact(url), reason)
 
-    client = connect(url)
+    try:
+        client = connect(url)
+    except ValueError as error:
+        reason = "" if "@" in url else f" ({error})"
+        raise ConfigError(
+            "redis_url", f"{urlsplit(url).scheme}://***", f"is no URL{reason}: write special characters as %XX"
+        ) from None
     try:
         info = client.info()  # pyright: ignore[reportUnknownMemberType]
         version = str(info.get("redis_version", "0"))

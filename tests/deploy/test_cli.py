@@ -42,7 +42,9 @@ def engram(*words: str, folder: Path, **environment: str) -> subprocess.Complete
         (("run", "--redis-url", "http://127.0.0.1:1"), "redis_url = 'http://…': must start with redis://"),
         (("run", "--run-dir", "taken"), "exists"),
         (("resume", "nowhere"), "run_dir = 'nowhere': is no folder"),
-        (("run", "--config", "nowhere.yaml"), "nowhere.yaml = 'FileNotFoundError': cannot be read"),
+        (("run", "--redis-url", "redis://user:se/cret@127.0.0.1:6380"), "redis_url = 'redis://***': is no URL"),
+        (("run", "--evaluator.cache", "/etc/passwd/x"), "evaluator.cache = '/etc/passwd/x': cannot be made"),
+        (("run", "--config", "nowhere.yaml"), "config = 'nowhere.yaml': cannot be read"),
         (("dance",), "unknown command 'dance'"),
     ],
 )
@@ -52,6 +54,7 @@ def test_a_mistake_is_named_before_anything_starts(tmp_path: Path, words: tuple[
     assert done.returncode == 2, done.stderr
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr
+    assert "cret" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
     assert not list((tmp_path / "taken").iterdir())
 

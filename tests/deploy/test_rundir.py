@@ -28,7 +28,7 @@ def directory(tmp_path: Path) -> Iterator[RunDirectory]:
 
 def test_it_is_made_once_and_never_over_another(directory: RunDirectory) -> None:
     assert {path.name for path in directory.path.iterdir()} == {
-        "events.jsonl", "metrics.jsonl", "evaluations.jsonl", "checkpoints", "actors", "report",
+        "events.jsonl", "metrics.jsonl", "evaluations.jsonl", "checkpoints", "actors", "report", ".lock",
     }  # fmt: skip
     with pytest.raises(ConfigError, match="exists already: choose another, or `engram resume` it") as error:
         RunDirectory(directory.path)
@@ -167,3 +167,11 @@ def test_a_small_file_is_written_whole_or_not_at_all(directory: RunDirectory, mo
         directory.write_text_atomic("config.yaml", "seed: 2\n")
     assert path.read_text() == "seed: 1\n"
     assert not list(directory.path.glob(".config*"))
+
+
+def test_a_directory_belongs_to_one_run_at_a_time(tmp_path: Path) -> None:
+    first = RunDirectory(tmp_path / "run")
+    with pytest.raises(ConfigError, match="still going on"):
+        RunDirectory.open(tmp_path / "run")
+    first.close()
+    RunDirectory.open(tmp_path / "run").close()

@@ -200,3 +200,19 @@ def test_heartbeats_name_the_processes(run: LiveRun) -> None:
     client.close()
     assert {"actor-0", "actor-1", "learner", "evaluator"} <= beats.keys()
     assert beats["learner"]["pid"] == run.ask("learner", "process")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [0.3, 3.0, 6.0])
+def test_a_signal_while_a_run_starts_ends_it_in_one_line(
+    tmp_path: Path, number: signal.Signals, seconds: float
+) -> None:
+    process = Process("run", "--duration", "5", "--run-dir", "run", "--evaluator.no-enabled", folder=tmp_path)
+    time.sleep(seconds)
+    family = process.family() if process.popen.poll() is None else []
+    os.killpg(process.popen.pid, number)
+    code = process.popen.wait(90)
+    said = process.log.read_text("utf-8")
+    assert "Traceback" not in said
+    assert code in (0, 1, 130, -signal.SIGTERM), said
+    assert not psutil.wait_procs(family, timeout=10)[1]
