@@ -24,9 +24,11 @@ from actors.context import SituatedEnvironment, StepContext, StreamCollector
 from actors.inference import FollowingEncoder
 from actors.pacing import DeadlineAdjustor
 from actors.worlds import make_environment
+from common.catalogue import Metric, Role
+from common.codec import Codec
 from common.config import RunConfig
 from common.exposure import ExposureRule
-from common.metrics import Metric, Metrics, Role
+from common.metrics import Metrics
 from common.status import ActorStatus
 from common.stream import CaptureJournal, Heartbeat, StreamKeys, StreamWriter, connect, stream_length
 from common.weights import WeightSource
@@ -56,6 +58,7 @@ class ActorHost:
         keys = StreamKeys(stream)
         seed = run.seed * 1000 + index
         self._context = StepContext()
+        self._metrics = Metrics(Role.ACTOR)
         self._journal = CaptureJournal(folder / f"{self.name}.journal")
         self._writer = StreamWriter(
             lambda: connect(run.redis_url),
@@ -64,6 +67,10 @@ class ActorHost:
             journal=self._journal,
             length=stream_length(run.stream.budget, config.count, run.world.image_size),
             spool=max(1, round(config.spool * config.fps)),
+            spool_bytes=config.spool_bytes,
+            codec=Codec(run.stream.codec),
+            quality=run.stream.jpeg_quality,
+            written=lambda seconds: self._metrics.observe(Metric.ACTOR_WRITE_SECONDS, seconds),
         )
         self._collector = StreamCollector(
             buffer=BUFFER,
@@ -103,7 +110,6 @@ class ActorHost:
         )
         self._captures: deque[int] = deque(maxlen=max(2, round(60 * config.fps)))
         self._works: deque[float] = deque(maxlen=600)
-        self._metrics = Metrics(Role.ACTOR)
         self._metrics.follow(self.status)
         self.metrics_port = self._metrics.serve()
         self._closing = threading.Event()

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 type Frame = NDArray[np.uint8]
 """One RGB observation, uint8 [H, W, 3]."""
 
+type Data = NDArray[Any] | Mapping[str, NDArray[Any]]
+"""What one collector took in one step: a frame, another array, or arrays by name."""
+
 type Action = NDArray[np.float32]
 """What the agent does in one step, float32 [A]; the meaning of each entry is the world's."""
 
@@ -68,18 +71,20 @@ class Datum:
         world: Name of the world.
         experience: Id of the experience: the visit and the number of the block in it.
         captured_ns: Wall clock at capture, nanoseconds since the epoch.
+        sent_ns: Wall clock when the entry was last sent to the server, nanoseconds since the epoch; 0 before.
         system_time: pamiq-core system time at capture, seconds (stops during pause, scales).
         visit_time: Seconds of system time since the visit began.
         weights_version: Version of the weights that acted on this frame; 0 before the first.
         action: float32 [A].
         labels: Ground truth or None.
-        data: uint8 [H, W, 3] for frames.
+        data: uint8 [H, W, 3] for frames; another array or arrays by name for other pamiq-core buffers.
     """
 
     buffer: str
     actor: str
     seq: int
     ordinal: int = -1
+    sent_ns: int = 0
     visit: str
     world: str
     experience: str
@@ -89,7 +94,7 @@ class Datum:
     weights_version: int
     action: Action
     labels: Labels | None
-    data: NDArray[Any]
+    data: Data
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,23 +4,26 @@
 |---|---|---|
 | `v` | schema | decimal |
 | `buf`, `actor`, `visit`, `world`, `exp` | names | UTF-8, at most 200 bytes, printable |
-| `seq`, `ord`, `t`, `wv` | number at capture, number in the stream, wall clock (ns), weights version | decimal |
+| `seq`, `ord`, `wv` | number at capture, number in the stream, weights version | decimal |
+| `t`, `st` | wall clock at capture and when sent, ns | decimal |
 | `ts`, `vt` | system time and visit time, seconds | little-endian float64 |
 | `act` | action | little-endian float32 [A] |
 | `lab` | labels, absent without | msgpack map |
-| `codec`, `shape` | how `data` is packed (`raw`), its dimensions | UTF-8, decimals joined by `,` |
-| `data` | the frame | uint8, C order |
+| `codec`, `shape`, `data` | how the data are packed, their dimensions, the data | see `common.codec` |
 
 Nothing here is ever unpickled, and a decoder trusts no length that it has not checked.
 """
 
+import math
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 import msgpack
 import numpy as np
 
+from common.codec import Codec, pack_data, unpack_data
 from common.errors import WireError
 from common.messages import Datum, Labels
 
@@ -28,7 +31,7 @@ SCHEMA = 1
 MAX_NAME = 200
 MAX_ACTION = 1024
 MAX_LABELS = 64 * 1024
-MAX_SIDE = 8192
+MAX_DATA = 256 * 2**20
 MAX_INTEGER = 2**63 - 1
 
 type Fields = dict[bytes, bytes]
@@ -45,20 +48,21 @@ def _label_bytes(labels: Labels) -> bytes:
     return packed
 
 
-def encode(datum: Datum) -> Fields:
+def encode(datum: Datum, codec: Codec = Codec.RAW, quality: int = 95) -> Fields:
     """Packs a datum into the fields of an entry.
 
     Args:
-        datum: Frame with its context; `data` is uint8.
+        datum: Frame with its context, or other arrays.
+        codec: How a frame is packed.
+        quality: Of JPEG, 1 to 100.
 
     Returns:
         Field names and values, ready for XADD.
 
     Raises:
-        WireError: `data` is not uint8.
+        WireError: `data` has no codec.
     """
-    if datum.data.dtype != np.uint8:
-        raise WireError(f"data: dtype {datum.data.dtype} has no codec; uint8 is allowed")
+    used, shape, data = pack_data(datum.data, codec, quality)
     fields = {
         b"v": b"%d" % SCHEMA,
         b"buf": datum.buffer.encode(),
@@ -69,13 +73,14 @@ def encode(datum: Datum) -> Fields:
         b"world": datum.world.encode(),
         b"exp": datum.experience.encode(),
         b"t": b"%d" % datum.captured_ns,
+        b"st": b"%d" % datum.sent_ns,
         b"ts": _FLOAT.pack(datum.system_time),
         b"vt": _FLOAT.pack(datum.visit_time),
         b"wv": b"%d" % datum.weights_version,
         b"act": np.ascontiguousarray(datum.action, dtype="<f4").tobytes(),
-        b"codec": b"raw",
-        b"shape": ",".join(map(str, datum.data.shape)).encode(),
-        b"data": np.ascontiguousarray(datum.data).tobytes(),
+        b"codec": used.encode(),
+        b"shape": shape,
+        b"data": data,
     }
     if datum.labels is not None:
         fields[b"lab"] = _label_bytes(datum.labels)
@@ -91,14 +96,20 @@ def _field(fields: Mapping[bytes, bytes], name: bytes, limit: int) -> bytes:
     return value
 
 
-def _name(fields: Mapping[bytes, bytes], field: bytes) -> str:
+@lru_cache(4096)
+def _text(field: bytes, value: bytes) -> str:
+    """Checks a name once: the same few come with every frame."""
     try:
-        text = _field(fields, field, MAX_NAME).decode()
+        text = value.decode()
     except UnicodeDecodeError:
         raise WireError(f"{field.decode()}: not UTF-8") from None
     if not text or not text.isprintable():
         raise WireError(f"{field.decode()}: {text!r} is empty or not printable")
     return text
+
+
+def _name(fields: Mapping[bytes, bytes], field: bytes) -> str:
+    return _text(field, _field(fields, field, MAX_NAME))
 
 
 def _integer(fields: Mapping[bytes, bytes], field: bytes) -> int:
@@ -113,7 +124,7 @@ def _real(fields: Mapping[bytes, bytes], field: bytes) -> float:
     if len(packed) != _FLOAT.size:
         raise WireError(f"{field.decode()}: {len(packed)} bytes instead of {_FLOAT.size}")
     value = _FLOAT.unpack(packed)[0]
-    if not np.isfinite(value):
+    if not math.isfinite(value):
         raise WireError(f"{field.decode()}: {value} is not finite")
     return value
 
@@ -131,23 +142,8 @@ def _labels(packed: bytes) -> Labels:
     return Labels(x=pose[0], y=pose[1], heading=pose[2], depth=depth, objects=objects)
 
 
-def _frame(fields: Mapping[bytes, bytes]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    codec = _name(fields, b"codec")
-    if codec != "raw":
-        raise WireError(f"codec: {codec!r} is unknown; raw is allowed")
-    sides = _field(fields, b"shape", 64).split(b",")
-    if len(sides) != 3 or not all(side.isdigit() and 1 <= int(side) <= MAX_SIDE for side in sides):
-        raise WireError(f"shape: {b','.join(sides)!r} is not three sides from 1 to {MAX_SIDE}")
-    shape = tuple(int(side) for side in sides)
-    data = fields.get(b"data")
-    if data is None or shape[2] != 3 or len(data) != shape[0] * shape[1] * 3:
-        found = "nothing" if data is None else f"{len(data)} bytes"
-        raise WireError(f"data: {found} for a frame of shape {shape}")
-    return np.frombuffer(data, dtype=np.uint8).reshape(shape)
-
-
 def decode(fields: Mapping[bytes, bytes]) -> Datum:
-    """Unpacks the fields of an entry; the frame is a read-only view of the bytes given.
+    """Unpacks the fields of an entry; a raw frame is a read-only view of the bytes given.
 
     Raises:
         WireError: Unknown schema or codec, or a field that is missing, too long, malformed or inconsistent.
@@ -170,10 +166,11 @@ def decode(fields: Mapping[bytes, bytes]) -> Datum:
         world=_name(fields, b"world"),
         experience=_name(fields, b"exp"),
         captured_ns=_integer(fields, b"t"),
+        sent_ns=_integer(fields, b"st"),
         system_time=_real(fields, b"ts"),
         visit_time=_real(fields, b"vt"),
         weights_version=_integer(fields, b"wv"),
         action=np.frombuffer(action, dtype="<f4").astype(np.float32),
         labels=None if packed_labels is None else _labels(packed_labels),
-        data=_frame(fields),
+        data=unpack_data(_name(fields, b"codec"), _field(fields, b"shape", 64), _field(fields, b"data", MAX_DATA)),
     )

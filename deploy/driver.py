@@ -32,9 +32,10 @@ import ray
 import ray.exceptions
 import redis
 
+from common.catalogue import Metric, Role
 from common.config import RunConfig
 from common.errors import RunError
-from common.metrics import Metric, Metrics, Role, rows
+from common.metrics import Metrics, rows
 from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus
 from common.stream import StreamKeys, check_server, connect, last_beats, remove
 from deploy.checkpointing import Checkpointer

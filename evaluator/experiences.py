@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from common.codec import frame_shape
 from common.config.model import MaskConfig
 from common.exposure import Exposure
 from common.ijepa.masks import fixed_masks
@@ -130,7 +132,7 @@ class ExperienceArchive:
             if datum.seq <= self._last_seq.get(datum.actor, -1):
                 self._counts["refused"] += 1
                 return
-            if datum.data.shape != self._shape or datum.data.dtype != np.uint8:
+            if frame_shape(datum.data) != self._shape:
                 self._counts["refused"] += 1
                 return
             self._last_seq[datum.actor] = datum.seq
@@ -196,7 +198,7 @@ class ExperienceArchive:
                 visit=done.first.visit,
                 world=done.first.world,
                 kind=done.kind,
-                frames=np.stack([datum.data for datum in chosen]),
+                frames=np.stack([cast(NDArray[np.uint8], datum.data) for datum in chosen]),
                 numbers=tuple(datum.seq for datum in chosen),
                 start=done.first.system_time,
                 end=done.last.system_time,

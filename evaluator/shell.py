@@ -15,10 +15,11 @@ from typing import Any
 
 import redis
 
+from common.catalogue import Role
 from common.config import RunConfig
 from common.exposure import ExposureRule
 from common.ijepa.model import IJepa
-from common.metrics import Metrics, Role
+from common.metrics import Metrics
 from common.process import settle
 from common.status import EvaluatorStatus
 from common.stream import Heartbeat, StreamKeys, StreamReader, connect

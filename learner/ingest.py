@@ -14,6 +14,7 @@ from typing import Any
 import redis
 from pamiq_core.data import DataCollector
 
+from common.codec import frame_shape
 from common.exposure import Exposure, ExposureRule
 from common.messages import Datum
 from common.status import ReaderCounts
@@ -148,7 +149,7 @@ class Ingest:
         counter = self._counts[datum.actor]
         collector = self._collectors.get(datum.buffer)
         misnamed = datum.experience != self._rule.experience(datum.visit, datum.visit_time)
-        if collector is None or misnamed or datum.data.shape != self._image_shape:
+        if collector is None or misnamed or frame_shape(datum.data) != self._image_shape:
             counter["gated"] += 1
             return
         match self._rule.classify(datum.visit, datum.visit_time):

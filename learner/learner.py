@@ -21,12 +21,13 @@ from pamiq_core.data import DataUsersDict
 from pamiq_core.model import TrainingModelsDict
 from pamiq_core.trainer import TrainersDict
 
+from common.catalogue import Metric, Role
 from common.config import RunConfig
 from common.errors import CheckpointError
 from common.exposure import ExposureRule
 from common.ijepa.model import IJepa
 from common.messages import Datum
-from common.metrics import Metric, Metrics, Role
+from common.metrics import Metrics
 from common.status import LearnerStatus
 from common.stream import StreamKeys, StreamReader, connect
 from common.weights import WeightSink
@@ -35,7 +36,7 @@ from learner.ingest import Ingest
 from learner.ledger import Ledger
 from learner.limiter import SampleToInsertLimiter
 from learner.publication import PublishedModel, Publisher
-from learner.replay import ReplayRing
+from learner.replay import Batch, ReplayRing
 from learner.step import TrainingStep
 from learner.trainer import BUFFER, MODEL, IJepaTrainer
 
@@ -103,6 +104,7 @@ class Learner:
             ledger=self._ledger,
             batch=config.optim.batch_size,
             slice=config.slice,
+            timed=self._note_step,
             interrupted=lambda: not self._requests.empty() or self._closing.is_set() or self._paused.is_set(),
         )
         self._trainer.images = int(state.get("images", 0))
@@ -203,6 +205,7 @@ class Learner:
 
     def _note_staleness(self, datum: Datum) -> None:
         """Measures how old the weights were that acted on a frame: versions behind the newest then, and seconds."""
+        self.metrics.observe(Metric.LEARNER_INGEST_SECONDS, (wall.time_ns() - datum.sent_ns) / 1e9)
         born = self._publisher.born(datum.weights_version)
         if born is None:
             return
@@ -211,6 +214,13 @@ class Learner:
         self.metrics.observe(Metric.LEARNER_STALENESS_VERSIONS, behind)
         self.metrics.observe(Metric.LEARNER_STALENESS_SECONDS, age)
         self._staleness.append((behind, age))
+
+    def _note_step(self, batch: Batch, drawn_ns: int, done_ns: int) -> None:
+        """Measures how long the frames waited for their first step, and how long it took."""
+        self.metrics.observe(Metric.LEARNER_GRADIENT_SECONDS, (done_ns - drawn_ns) / 1e9)
+        for captured_ns, admitted_ns in batch.fresh_F2.tolist():
+            self.metrics.observe(Metric.LEARNER_FIRST_SAMPLE_SECONDS, (drawn_ns - admitted_ns) / 1e9)
+            self.metrics.observe(Metric.LEARNER_GLASS_SECONDS, (done_ns - captured_ns) / 1e9)
 
     def _ask[T](self, request: Callable[[], T]) -> T:
         answer: Future[T] = Future()

@@ -1,8 +1,9 @@
 """The replay ring: frames in one preallocated block, oldest replaced first, sampled uniformly."""
 
+import time as wall
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, override
+from typing import Any, cast, override
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,12 @@ class Batch:
     Attributes:
         frames_BHWC: uint8 [B, H, W, 3], a copy.
         rows_B: Ledger row of each frame's experience, int32 [B].
+        fresh_F2: Of the frames drawn for the first time: when captured and when added, wall clock, ns, int64 [F, 2].
     """
 
     frames_BHWC: NDArray[np.uint8]
     rows_B: NDArray[np.int32]
+    fresh_F2: NDArray[np.int64]
 
 
 class ReplayRing(DataBuffer[Datum, NDArray[np.uint8]]):
@@ -42,6 +45,8 @@ class ReplayRing(DataBuffer[Datum, NDArray[np.uint8]]):
         super().__init__(QUEUE)
         self._frames = np.zeros((capacity, *image_size, 3), np.uint8)
         self._rows = np.zeros(capacity, np.int32)
+        self._times = np.zeros((capacity, 2), np.int64)
+        self._unused = np.zeros(capacity, np.bool_)
         self._generator = np.random.default_rng(seed)
         self._admit = admit
         self.added = 0
@@ -58,8 +63,10 @@ class ReplayRing(DataBuffer[Datum, NDArray[np.uint8]]):
     @override
     def add(self, data: Datum) -> None:
         slot = self.added % self.capacity
-        self._frames[slot] = data.data
+        self._frames[slot] = cast(NDArray[np.uint8], data.data)
         self._rows[slot] = self._admit(data)
+        self._times[slot] = data.captured_ns, wall.time_ns()
+        self._unused[slot] = True
         self.added += 1
 
     @override
@@ -74,7 +81,9 @@ class ReplayRing(DataBuffer[Datum, NDArray[np.uint8]]):
             count: Number of frames.
         """
         slots = self._generator.integers(len(self), size=count)
-        return Batch(np.take(self._frames, slots, axis=0), self._rows[slots])
+        fresh = np.unique(slots[self._unused[slots]])
+        self._unused[fresh] = False
+        return Batch(np.take(self._frames, slots, axis=0), self._rows[slots], self._times[fresh])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Contents as arrays, copied: `frames` uint8 [len, H, W, 3] and `rows` int32 [len], by slot."""

@@ -14,7 +14,7 @@ from pamiq_core.trainer import Trainer
 from learner.ledger import Ledger
 from learner.limiter import SampleToInsertLimiter
 from learner.publication import PublishedModel
-from learner.replay import ReplayRing
+from learner.replay import Batch, ReplayRing
 from learner.step import StepReport, TrainingStep
 
 MODEL = "ijepa"
@@ -36,6 +36,7 @@ class IJepaTrainer(Trainer):
         batch: Frames a step.
         slice: Longest time of one `train()`, seconds.
         interrupted: Asks to come back early, for a pause or a checkpoint.
+        timed: Told of each step: its batch, when it was drawn and when it was done, wall clock, ns.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class IJepaTrainer(Trainer):
         batch: int,
         slice: float,
         interrupted: Callable[[], bool],
+        timed: Callable[[Batch, int, int], None] = lambda batch, drawn, done: None,
     ) -> None:
         super().__init__(BUFFER)
         self._step = step
@@ -57,6 +59,7 @@ class IJepaTrainer(Trainer):
         self._batch = batch
         self._slice = slice
         self._interrupted = interrupted
+        self._timed = timed
         self._moments: deque[tuple[float, int]] = deque(maxlen=4096)
         self._loss = float("nan")
         self._skipped = step.skipped
@@ -104,10 +107,12 @@ class IJepaTrainer(Trainer):
             self._settle(done)
 
     def _train_batch(self) -> "_Done":
+        drawn = wall.time_ns()
         batch = self._ring.sample(self._batch)
         self._limiter.sampled += self._batch
         report = self._step(torch.from_numpy(batch.frames_BHWC))  # pyright: ignore[reportUnknownMemberType]
         self._moments.append((wall.monotonic(), self._batch))
+        self._timed(batch, drawn, wall.time_ns())
         return _Done(batch.rows_B, self._step.step, wall.time_ns(), report)
 
     def _settle(self, done: Sequence["_Done"]) -> None:

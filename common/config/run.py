@@ -74,6 +74,7 @@ class ActorConfig:
         agent: Who decides: `explorer` (seeks what it has not seen) or `walker` (turns when stuck).
         threads: CPU threads of torch in each actor.
         spool: Seconds of frames kept in memory while Redis is slow or gone; then the oldest is dropped and counted.
+        spool_bytes: Bytes of frames kept; whichever bound is reached first counts.
         pull_every: Seconds between looks for newer weights.
         boredom: Cosine similarity of consecutive features above which the view counts as unchanged.
     """
@@ -85,13 +86,14 @@ class ActorConfig:
     agent: str = "explorer"
     threads: int = 1
     spool: Seconds = 30.0
+    spool_bytes: ByteCount = 512 * 2**20
     pull_every: Seconds = 1.0
     boredom: float = 0.9999
 
     def __post_init__(self) -> None:
         checks.between(self, 1, 256, "count")
         checks.between(self, 1, 60, "fps")
-        checks.positive(self, "threads", "spool", "pull_every")
+        checks.positive(self, "threads", "spool", "spool_bytes", "pull_every")
         checks.between(self, 0, 1, "boredom")
         checks.one_of(self, ("explorer", "walker"), "agent")
 
@@ -102,6 +104,8 @@ class StreamConfig:
 
     Attributes:
         budget: Bytes that all actors' streams may hold together; their lengths follow from it.
+        codec: How frames are packed: `raw` bit for bit, or `jpeg`, about a tenth of the bytes with its artefacts.
+        jpeg_quality: From 1 to 100.
         experience: Length of an experience (one block of a visit), seconds.
         withhold: Keep one of each five consecutive blocks of a visit from all learners, as a control.
         heartbeat: Seconds between signs of life of a process.
@@ -110,12 +114,16 @@ class StreamConfig:
     GROUP: ClassVar[str] = "stream"
 
     budget: ByteCount = 256 * 2**20
+    codec: str = "raw"
+    jpeg_quality: int = 95
     experience: Seconds = 10.0
     withhold: bool = True
     heartbeat: Seconds = 1.0
 
     def __post_init__(self) -> None:
         checks.positive(self, "budget", "heartbeat")
+        checks.one_of(self, ("raw", "jpeg"), "codec")
+        checks.between(self, 1, 100, "jpeg_quality")
         if self.experience <= 1:
             raise checks.refuse(self, "experience", "must be longer than the guard band of 1 s")
 

@@ -1,33 +1,51 @@
 """The writing end of the replay stream: never blocks the frame loop, never loses a frame uncounted.
 
-    put() ─► spool (bounded in seconds) ─► writer thread ─► MULTI · XADD × n · EXEC ─► acknowledged
-                    │ full: the oldest goes, counted          │ error: same batch again, after a pause
+    put() ─► spool (bounded in frames and bytes) ─► writer thread: pack ─► MULTI · XADD × n · EXEC ─► acknowledged
+                    │ full: the oldest goes, counted                 │ error: same batch again, after a pause
 
-The thread waits for the spool to fill or for a back-off to end; `put` wakes it, and never waits for it. A batch goes as
-one transaction, so that after a broken connection either all of it or nothing was written, and sending it again is
+The thread waits for data or for a back-off to end; `put` wakes it, and never waits for it. A batch ends with its frames
+or its bytes, or when nothing more has come for a few milliseconds; it is packed outside the lock and goes as one
+transaction, so that after a broken connection either all of it or nothing was written, and sending it again is
 answered by "ID is equal or smaller" for entries that had arrived.
 """
 
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, cast
 
 import redis
 import redis.exceptions
 
+from common.codec import Codec
 from common.messages import Datum
 from common.status import WriterCounts
 from common.stream.journal import CaptureJournal, DropCause
 from common.stream.keys import StreamKeys
 from common.wire import Fields, encode
 
-BATCH = 16
+BATCH = 32
+"""Entries a transaction carries at most."""
+BATCH_BYTES = 2 * 2**20
+"""Bytes of data after which a batch takes no more: a long transaction holds up the server for everybody."""
+LINGER = 0.002
+"""Seconds that a batch waits for company."""
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.05, 2.0
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """One entry ready to go."""
+
+    seq: int
+    captured_ns: int
+    fields: Fields
 
 
 class StreamWriter:
@@ -40,6 +58,10 @@ class StreamWriter:
         journal: The actor's counters.
         length: Entries that the stream keeps.
         spool: Frames that may wait in memory while the server is slow or gone.
+        spool_bytes: Bytes of data that may wait; whichever bound is reached first counts.
+        codec: How frames are packed.
+        quality: Of JPEG, 1 to 100.
+        written: Told of each acknowledged entry how long it took since capture, seconds.
     """
 
     def __init__(
@@ -51,6 +73,10 @@ class StreamWriter:
         journal: CaptureJournal,
         length: int,
         spool: int,
+        spool_bytes: int = 2**30,
+        codec: Codec = Codec.RAW,
+        quality: int = 95,
+        written: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._connect = connect
         self._keys = keys
@@ -58,8 +84,14 @@ class StreamWriter:
         self._journal = journal
         self._length = length
         self._capacity = spool
+        self._capacity_bytes = spool_bytes
+        self._codec = codec
+        self._quality = quality
+        self._written = written
         self._spool: deque[Datum] = deque()
-        self._in_flight: list[tuple[int, Fields]] = []
+        self._spool_bytes = 0
+        self._taken = 0
+        self._in_flight: list[_Packed] = []
         self._wake = threading.Condition()
         self._closing = threading.Event()
         self._inherited = journal.unsettled
@@ -83,11 +115,16 @@ class StreamWriter:
             seq = self._journal.captured + 1
             self._journal.captured = seq
             self._spool.append(replace(datum, seq=seq))
-            if len(self._spool) + len(self._in_flight) > self._capacity and len(self._spool) > 1:
-                self._spool.popleft()
+            self._spool_bytes += _size(datum)
+            while len(self._spool) > 1 and self._full():
+                self._spool_bytes -= _size(self._spool.popleft())
                 self._journal.drop(DropCause.SPOOL_FULL)
-            self._wake.notify()
+            if len(self._spool) == 1:
+                self._wake.notify()
         return seq
+
+    def _full(self) -> bool:
+        return len(self._spool) + self._taken > self._capacity or self._spool_bytes > self._capacity_bytes
 
     def counts(self) -> WriterCounts:
         """Takes the accounting at one moment."""
@@ -96,7 +133,7 @@ class StreamWriter:
                 captured=self._journal.captured,
                 written=self._journal.written,
                 dropped=self._journal.dropped,
-                spooled=len(self._spool) + len(self._in_flight),
+                spooled=len(self._spool) + self._taken,
             )
 
     def close(self, timeout: float = 5.0) -> None:
@@ -109,8 +146,9 @@ class StreamWriter:
             self._wake.notify()
         self._thread.join(timeout)
         with self._wake:
-            self._journal.drop(DropCause.CLOSED, len(self._spool) + len(self._in_flight))
+            self._journal.drop(DropCause.CLOSED, len(self._spool) + self._taken)
             self._spool.clear()
+            self._spool_bytes = self._taken = 0
             self._in_flight = []
 
     def _run_safely(self) -> None:
@@ -135,44 +173,69 @@ class StreamWriter:
                 backoff = min(2 * backoff, LONGEST_BACKOFF)
         self._disconnect()
 
-    def _next_batch(self) -> list[tuple[int, Fields]]:
-        """Waits for data and packs it, as (seq, fields); empty when closing and all is written."""
-        with self._wake:
-            while not self._in_flight:
-                self._wake.wait_for(lambda: self._spool or self._closing.is_set())
-                if not self._spool:
-                    break
-                while self._spool and len(self._in_flight) < BATCH:
-                    self._pack(self._spool.popleft())
-            return self._in_flight
+    def _next_batch(self) -> list[_Packed]:
+        """Waits for data and packs it; empty when closing and all is written."""
+        while not self._in_flight:
+            taken = self._take()
+            if not taken:
+                break
+            packed = [one for datum in taken if (one := self._pack(datum)) is not None]
+            with self._wake:
+                if self._taken:  # otherwise `close` has given up and counted them
+                    self._journal.drop(DropCause.REJECTED, len(taken) - len(packed))
+                    self._taken = len(packed)
+                    self._in_flight = packed
+        return self._in_flight
 
-    def _pack(self, datum: Datum) -> None:
+    def _take(self) -> list[Datum]:
+        """Takes one batch out of the spool; they count as waiting until they are acknowledged or dropped."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._spool or self._closing.is_set())
+        if len(self._spool) < BATCH and not self._closing.is_set():
+            self._closing.wait(LINGER)
+        taken: list[Datum] = []
+        size = 0
+        with self._wake:
+            while self._spool and len(taken) < BATCH and size < BATCH_BYTES:
+                taken.append(self._spool.popleft())
+                size += _size(taken[-1])
+            self._spool_bytes -= size
+            self._taken = len(taken)
+        return taken
+
+    def _pack(self, datum: Datum) -> _Packed | None:
         try:
-            self._in_flight.append((datum.seq, encode(datum)))
+            return _Packed(datum.seq, datum.captured_ns, encode(datum, self._codec, self._quality))
         except Exception as error:  # whatever a foreign agent collects must not end the thread
             _log.error("%s: cannot pack frame %d: %s: %s", self._actor, datum.seq, type(error).__name__, error)
-            self._journal.drop(DropCause.REJECTED)
+            return None
 
-    def _write(self, batch: list[tuple[int, Fields]]) -> None:
+    def _write(self, batch: list[_Packed]) -> None:
         client = self._client or self._open()
         key = self._keys.frames(self._actor)
+        now = b"%d" % time.time_ns()
         with client.pipeline(transaction=True) as pipeline:  # pyright: ignore[reportUnknownMemberType]
-            for index, (seq, fields) in enumerate(batch):
-                fields[b"ord"] = b"%d" % (self._journal.written + index)
-                pipeline.xadd(key, cast(Any, fields), id=f"{seq}-0", maxlen=self._length, approximate=True)  # pyright: ignore[reportUnknownMemberType]
-            pipeline.hset(self._keys.written, self._actor, self._journal.written + len(batch))  # pyright: ignore[reportUnknownMemberType]
+            command = cast(Any, pipeline).execute_command  # what `xadd` ends in, without its checks of each argument
+            for ordinal, entry in enumerate(batch, self._journal.written):
+                entry.fields.update({b"ord": b"%d" % ordinal, b"st": now})
+                pieces = chain.from_iterable(entry.fields.items())
+                command("XADD", key, "MAXLEN", "~", self._length, f"{entry.seq}-0", *pieces)
+            command("HSET", self._keys.written, self._actor, self._journal.written + len(batch))
             results = cast(list[object], pipeline.execute(raise_on_error=False))  # pyright: ignore[reportUnknownMemberType]
         if error := next((one for one in results if isinstance(one, redis.exceptions.OutOfMemoryError)), None):
             raise error
+        moment = time.time_ns()
         with self._wake:
             if self._in_flight is not batch:
                 return
-            for (seq, _), result in zip(batch, results[: len(batch)], strict=True):
+            for entry, result in zip(batch, results[: len(batch)], strict=True):
                 if isinstance(result, Exception) and "equal or smaller" not in str(result):
-                    _log.error("%s: the server rejects entry %d: %s", self._actor, seq, result)
+                    _log.error("%s: the server rejects entry %d: %s", self._actor, entry.seq, result)
                     self._journal.drop(DropCause.REJECTED)
                 else:
-                    self._journal.acknowledge(seq)
+                    self._journal.acknowledge(entry.seq)
+                    self._written((moment - entry.captured_ns) / 1e9)
+            self._taken = 0
             self._in_flight = []
 
     def _open(self) -> redis.Redis:
@@ -198,3 +261,10 @@ class StreamWriter:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def _size(datum: Datum) -> int:
+    """Bytes of a datum's arrays; 0 for what is none, which packing will refuse."""
+    data = datum.data
+    arrays = data.values() if isinstance(data, Mapping) else (data,)
+    return sum(getattr(array, "nbytes", 0) for array in arrays)

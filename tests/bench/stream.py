@@ -19,7 +19,7 @@ from deploy.store import EmbeddedStore
 from learner.replay import ReplayRing
 from tests.bench.measure import Result, rates, timed
 
-FRAMES = 1000
+FRAMES = 2000
 KEYS = StreamKeys("bench")
 
 
@@ -59,6 +59,10 @@ def writer() -> list[Result]:
                 length=100,
                 spool=2 * FRAMES,
             )
+
+            ending.put(datum)  # opens the connection, as the bare client's is open
+            while ending.counts().spooled:
+                time.sleep(0.001)
 
             def work() -> None:
                 for _ in range(FRAMES):

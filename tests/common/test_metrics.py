@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from common.metrics import Kind, Metric, Metrics, Role, Sample, rows, samples
+from common.catalogue import Kind, Metric, Role
+from common.metrics import Metrics, Sample, rows, samples
 from common.status import (
     ActorStatus,
     EvaluatorStatus,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import redis
 
@@ -313,9 +314,9 @@ def test_no_part_of_a_password_is_shown(url: str) -> None:
 
 def test_what_cannot_be_packed_is_counted_and_the_writer_goes_on(rig: Rig, make_datum: Make) -> None:
     writer = rig.writer()
-    writer.put(make_datum(data=make_datum().data.astype(float)))
+    writer.put(make_datum(data=np.array([object()])))
     writer.put(make_datum(world="lone surrogate \ud800"))
-    writer.put(make_datum(action=None))
+    writer.put(make_datum(action="left"))
     writer.put(make_datum())
     until(lambda: writer.counts().spooled == 0)
     writer.close()

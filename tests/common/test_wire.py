@@ -10,9 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from common.codec import Codec
 from common.errors import WireError
 from common.messages import Datum, Labels
 from common.wire import Fields, decode, encode
+
+FRAME = np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3)
 
 type Make = Callable[..., Datum]
 
@@ -81,22 +84,52 @@ def test_a_missing_field_is_named(make_datum: Make) -> None:
             decode(packed)
 
 
-@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(data=st.data())
-def test_no_mutation_of_a_valid_entry_escapes_as_another_error(make_datum: Make, data: st.DataObject) -> None:
-    packed: Fields = encode(make_datum())
+def mutated(packed: Fields, data: st.DataObject) -> Fields:
+    """Changes one to three fields of a valid entry: bits, lengths, contents, presence."""
+    packed = dict(packed)
     for _ in range(data.draw(st.integers(1, 3))):
         name = data.draw(st.sampled_from(sorted(packed)))
         value = bytearray(packed[name])
-        match data.draw(st.sampled_from(["flip", "cut", "grow", "replace"])):
+        match data.draw(st.sampled_from(["flip", "cut", "grow", "replace", "remove", "foreign"])):
             case "flip" if value:
                 value[data.draw(st.integers(0, len(value) - 1))] ^= 1 << data.draw(st.integers(0, 7))
             case "cut":
                 value = value[: data.draw(st.integers(0, len(value)))]
             case "grow":
                 value += data.draw(st.binary(min_size=1, max_size=20))
+            case "remove" if len(packed) > 1:
+                del packed[name]
+                continue
+            case "foreign":
+                packed[data.draw(st.binary(max_size=8))] = b"whose?"
             case _:
                 value = bytearray(data.draw(st.binary(max_size=40)))
         packed[name] = bytes(value)
+    return packed
+
+
+def nothing_but_wire_errors(make_datum: Make, data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(["raw", "jpeg", "array", "named"]))
+    arrays = {
+        "raw": FRAME,
+        "jpeg": FRAME,
+        "array": np.arange(6.0),
+        "named": {"a": np.zeros(3), "b": np.ones((2, 2), np.float32)},
+    }
+    datum = make_datum(data=arrays[kind])
     with suppress(WireError):
-        decode(packed)
+        decode(mutated(encode(datum, Codec.JPEG if kind == "jpeg" else Codec.RAW), data))
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_no_mutation_of_a_valid_entry_escapes_as_another_error(make_datum: Make, data: st.DataObject) -> None:
+    nothing_but_wire_errors(make_datum, data)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+@settings(max_examples=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_none_of_ten_thousand_mutations_escapes_as_another_error(make_datum: Make, data: st.DataObject) -> None:
+    nothing_but_wire_errors(make_datum, data)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from common.catalogue import Role
 from common.errors import ConfigError
-from common.metrics import Metrics, Role
+from common.metrics import Metrics
 from common.status import ActorStatus, RunStatus
 from deploy.discovery import MetricsDirectory
 

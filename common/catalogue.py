@@ -1,0 +1,170 @@
+"""Every metric declared once: name, kind, help, labels, buckets.
+
+Dashboards and alerts are tested against this list; `common.metrics` feeds and exports it.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum, unique
+
+_FRAME_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.35, 0.5, 1.0, 2.0, 5.0, 30.0)
+"""Seconds, dense around the 100 ms of a frame."""
+_SLOW_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 60.0, 120.0, 300.0, 1800.0)
+"""Seconds, for what waits for a publication or for its turn in the ring."""
+
+
+class Role(StrEnum):
+    """Which kind of process a metric belongs to; the second word of its name."""
+
+    ACTOR = "actor"
+    LEARNER = "learner"
+    EVALUATOR = "evaluator"
+    DRIVER = "driver"
+
+
+class Kind(StrEnum):
+    """How Prometheus treats a metric."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The declaration of one metric.
+
+    Attributes:
+        kind: Counter, gauge or histogram.
+        name: Full name `engram_<part>_<what>_<unit>[_total]`, as Prometheus shows it.
+        help: One sentence.
+        labels: Label names, in the order in which samples give their values.
+        buckets: Upper bounds of a histogram's buckets, in its unit, rising.
+    """
+
+    kind: Kind
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def role(self) -> Role:
+        """The kind of process that exports it."""
+        return Role(self.name.split("_")[1])
+
+
+def _counter(name: str, help: str, *labels: str) -> Spec:
+    return Spec(Kind.COUNTER, f"engram_{name}", help, labels)
+
+
+def _gauge(name: str, help: str, *labels: str) -> Spec:
+    return Spec(Kind.GAUGE, f"engram_{name}", help, labels)
+
+
+def _histogram(name: str, help: str, *buckets: float) -> Spec:
+    return Spec(Kind.HISTOGRAM, f"engram_{name}", help, (), buckets)
+
+
+@unique
+class Metric(Enum):
+    """The catalogue. Dashboards and alerts are tested against it."""
+
+    ACTOR_CAPTURED = _counter("actor_captured_frames_total", "Frames captured over the actor's whole life.")
+    ACTOR_WRITTEN = _counter("actor_written_frames_total", "Frames that the Redis server acknowledged.")
+    ACTOR_DROPPED = _counter("actor_dropped_frames_total", "Frames given up, by cause.", "cause")
+    ACTOR_SPOOLED = _gauge("actor_spooled_frames", "Frames waiting in memory for the Redis server.")
+    ACTOR_SESSION = _counter("actor_session_frames_total", "Frames captured by this process.")
+    ACTOR_LATE = _counter("actor_late_steps_total", "Steps begun over a fifth of an interval after their deadline.")
+    ACTOR_FPS = _gauge("actor_speed_frames_per_second", "Frames a second over the last ten seconds.")
+    ACTOR_STEP_SECONDS = _histogram(
+        "actor_step_seconds", "Time of one observe-step-affect, without the wait.",
+        0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.5, 1.0,
+    )  # fmt: skip
+    ACTOR_STEP_MEDIAN = _gauge("actor_step_median_seconds", "Median time of one observe-step-affect.")
+    ACTOR_INTERVAL_SECONDS = _histogram(
+        "actor_interval_seconds", "Time between two captures.",
+        0.01, 0.02, 0.033, 0.05, 0.075, 0.095, 0.1, 0.105, 0.12, 0.15, 0.2, 0.5, 1.0, 5.0,
+    )  # fmt: skip
+    ACTOR_INTERVAL_P99 = _gauge("actor_interval_p99_seconds", "99th percentile of the interval, last minute.")
+    ACTOR_VERSION = _gauge("actor_weights_version", "Weights version that acts now; 0 before the first.")
+    ACTOR_WORLD = _gauge("actor_world_info", "1 for the world that the actor is in.", "world")
+    ACTOR_CELLS = _gauge("actor_explored_cells", "Map cells seen in this visit.")
+    ACTOR_RECONNECTS = _counter("actor_reconnects_total", "Times the connection to Redis was made anew.")
+
+    ACTOR_WRITE_SECONDS = _histogram(
+        "actor_capture_to_stream_seconds", "From capture to the server's acknowledgement.", *_FRAME_BUCKETS
+    )
+    ACTOR_LIVE_SECONDS = _histogram(
+        "actor_published_to_live_seconds", "From a version's making to its first frame in this actor.", *_SLOW_BUCKETS
+    )
+    ACTOR_GLASS_SECONDS = _histogram(
+        "actor_gradient_to_glass_seconds", "From a version's last gradient to its first frame here.", *_SLOW_BUCKETS
+    )
+
+    LEARNER_INGEST_SECONDS = _histogram(
+        "learner_stream_to_ingest_seconds", "From sending an entry to reading it.", *_FRAME_BUCKETS
+    )
+    LEARNER_FIRST_SAMPLE_SECONDS = _histogram(
+        "learner_ingest_to_first_sample_seconds",
+        "From a frame's admission to its first use; frames replaced before that are not seen here.",
+        *_SLOW_BUCKETS,
+    )
+    LEARNER_GRADIENT_SECONDS = _histogram(
+        "learner_sample_to_gradient_seconds", "From drawing a batch to the end of its step.", *_FRAME_BUCKETS
+    )
+    LEARNER_PUBLISH_SECONDS = _histogram(
+        "learner_gradient_to_published_seconds", "From the last gradient to the offer of a version.", *_SLOW_BUCKETS
+    )
+    LEARNER_GLASS_SECONDS = _histogram(
+        "learner_glass_to_gradient_seconds", "From capture to the end of a frame's first step.", *_SLOW_BUCKETS
+    )
+    LEARNER_UNREAD = _gauge("learner_unread_entries", "Entries of the stream not read yet.", "actor")
+    LEARNER_READ = _counter(
+        "learner_read_entries_total",
+        "Entries accounted for, by fate: missed, quarantined, gated, guard, withheld, admitted.",
+        "actor", "fate",
+    )  # fmt: skip
+    LEARNER_DUPLICATES = _counter("learner_duplicate_entries_total", "Entries seen twice and dropped.", "actor")
+    LEARNER_STEP = _gauge("learner_step", "Optimiser steps of the weights; goes back with a rollback or a restart.")
+    LEARNER_IMAGES = _counter("learner_images_total", "Frames used in gradient steps.")
+    LEARNER_SPEED = _gauge("learner_speed_images_per_second", "Frames used a second, over the last ten seconds.")
+    LEARNER_LOSS = _gauge("learner_loss", "Mean I-JEPA loss of the last steps; alone no evidence of learning.")
+    LEARNER_LR = _gauge("learner_learning_rate", "Learning rate of the last step.")
+    LEARNER_RING = _gauge("learner_ring_frames", "Frames in the replay ring.")
+    LEARNER_CAPACITY = _gauge("learner_ring_capacity_frames", "Frames that fit into the replay ring.")
+    LEARNER_REPLAY = _gauge("learner_replay_ratio", "Frames sampled for training ÷ frames admitted.")
+    LEARNER_WAITING = _gauge("learner_waiting", "1 for the reason why the learner does not train now.", "reason")
+    LEARNER_VERSION = _gauge("learner_weights_version", "Newest weights version.")
+    LEARNER_STALENESS_VERSIONS = _histogram(
+        "learner_staleness_versions", "Newest minus acting weights version of an admitted frame.",
+        0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 50.0, 100.0,
+    )  # fmt: skip
+    LEARNER_STALENESS_SECONDS = _histogram(
+        "learner_staleness_seconds", "Age of the weights that acted on an admitted frame.",
+        0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 60.0, 300.0, 1800.0,
+    )  # fmt: skip
+    LEARNER_STALENESS_MEDIAN_VERSIONS = _gauge("learner_staleness_median_versions", "Median staleness, lately.")
+    LEARNER_STALENESS_MEDIAN_SECONDS = _gauge("learner_staleness_median_seconds", "Median staleness, lately.")
+    LEARNER_EXPERIENCES = _gauge("learner_ledger_experiences", "Experiences in the ledger.")
+    LEARNER_RESETS = _counter("learner_stream_resets_total", "Times the Redis server was found restarted empty.")
+    LEARNER_HEALTH = _gauge("learner_health", "Health measured on the last batches, by measure.", "measure")
+
+    EVALUATOR_EVALUATIONS = _counter("evaluator_evaluations_total", "Evaluations finished by this process.")
+    EVALUATOR_SKIPPED = _counter("evaluator_skipped_versions_total", "Versions that came and went unmeasured.")
+    EVALUATOR_SECONDS = _gauge("evaluator_evaluation_seconds", "Length of the last evaluation.")
+    EVALUATOR_SHARE = _gauge("evaluator_core_share_ratio", "CPU seconds ÷ wall seconds since the start.")
+    EVALUATOR_VERSION = _gauge("evaluator_weights_version", "Version of the last finished evaluation.")
+    EVALUATOR_STEP = _gauge("evaluator_step", "Optimiser steps of that version.")
+    EVALUATOR_PROBE = _gauge("evaluator_probe_score", "Score of a probe (accuracy or R²).", "probe", "encoder")
+    EVALUATOR_LOSS = _gauge("evaluator_experience_loss", "Mean fixed-mask loss by kind of experience.", "kind")
+    EVALUATOR_HEALTH = _gauge("evaluator_health", "Health of the representation, by measure.", "measure")
+    EVALUATOR_EXPERIENCES = _gauge("evaluator_followed_experiences", "Experiences that are followed.")
+
+    DRIVER_ELAPSED = _gauge("driver_elapsed_seconds", "Time since the start of the run.")
+    DRIVER_DURATION = _gauge("driver_duration_seconds", "Length that the run will have; 0 for no end.")
+    DRIVER_PHASE = _gauge("driver_phase", "1 for the phase that the run is in.", "phase")
+    DRIVER_RESTARTS = _counter("driver_restarts_total", "Restarts of a part.", "process")
+    DRIVER_STORE_UP = _gauge("driver_store_up", "1 if the Redis server answered.")
+    DRIVER_STORE_MEMORY = _gauge("driver_store_memory_bytes", "Memory used by the Redis server.")
+    DRIVER_STORE_BUDGET = _gauge("driver_store_budget_bytes", "Bytes that all streams may hold together.")
+    DRIVER_STORE_ENTRIES = _gauge("driver_store_entries", "Entries in an actor's stream.", "actor")
