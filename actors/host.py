@@ -9,6 +9,7 @@ Nothing in the loop waits for Redis, the registry or the learner.
 
 import logging
 import threading
+import time as wall
 from collections import deque
 from pathlib import Path
 from statistics import median
@@ -28,6 +29,7 @@ from common.catalogue import Metric, Role
 from common.codec import Codec
 from common.config import RunConfig
 from common.exposure import ExposureRule
+from common.messages import VersionInfo
 from common.metrics import Metrics
 from common.status import ActorStatus
 from common.stream import CaptureJournal, Heartbeat, StreamKeys, StreamWriter, connect, stream_length
@@ -87,6 +89,7 @@ class ActorHost:
             source=source,
             every=config.pull_every,
             seed=run.seed,
+            swapped=self._note_version,
         )
         self._agent = make_agent(
             config.agent,
@@ -225,6 +228,12 @@ class ActorHost:
         self._metrics.observe(Metric.ACTOR_STEP_SECONDS, seconds)
         self._captures.append(seen.captured_ns)
         self._works.append(seconds)
+
+    def _note_version(self, info: VersionInfo) -> None:
+        now = wall.time_ns()
+        self._metrics.observe(Metric.ACTOR_LIVE_SECONDS, (now - info.created_ns) / 1e9)
+        if info.gradient_ns:
+            self._metrics.observe(Metric.ACTOR_GLASS_SECONDS, (now - info.gradient_ns) / 1e9)
 
     def _mean_fps(self) -> float:
         seen = self._context.observation

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any, override
 
 import torch
@@ -30,6 +31,7 @@ class FollowingEncoder(InferenceModel):
         source: The registry.
         every: Seconds between looks for newer weights.
         seed: Of the random weights that act until the first version arrives.
+        swapped: Told of each version when its first frame is encoded.
     """
 
     def __init__(
@@ -41,11 +43,14 @@ class FollowingEncoder(InferenceModel):
         source: WeightSource,
         every: float,
         seed: int,
+        swapped: Callable[[VersionInfo], None] = lambda info: None,
     ) -> None:
         torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
         self._acting = VisionTransformer(config, image_size).eval().requires_grad_(False)
         self._spare = VisionTransformer(config, image_size).eval().requires_grad_(False)
+        self._acting_dtype = self._ready_dtype = torch.bfloat16
         self._ready: VersionInfo | None = None
+        self._swapped = swapped
         self._swap = threading.Lock()
         self._context = context
         self._source = source
@@ -63,7 +68,7 @@ class FollowingEncoder(InferenceModel):
     def acting_digest(self) -> tuple[int, str]:
         """Hashes the parameters that act, and names the version they claim to be."""
         with self._swap:
-            return self.version, digest(self._acting.state_dict())
+            return self.version, digest(self._acting.state_dict(), self._acting_dtype)
 
     @override
     def infer(self, frame: Frame, *args: Any, **kwds: Any) -> Tensor:
@@ -81,6 +86,8 @@ class FollowingEncoder(InferenceModel):
             if self._ready is not None:
                 self._acting, self._spare = self._spare, self._acting
                 self._context.weights_version = self._ready.version
+                self._acting_dtype = self._ready_dtype
+                self._swapped(self._ready)
                 self._ready = None
             with torch.inference_mode():
                 return self._acting.pooled(torch.from_numpy(frame).unsqueeze(0))[0]  # pyright: ignore[reportUnknownMemberType]
@@ -110,4 +117,5 @@ class FollowingEncoder(InferenceModel):
         self._spare.load_state_dict(tensors)
         with self._swap:
             self._ready = info
+            self._ready_dtype = next(sent.dtype for sent in tensors.values() if sent.is_floating_point())
         self._pulled = info.version

@@ -65,7 +65,7 @@ def pack_data(data: Data, codec: Codec, quality: int) -> tuple[Codec, bytes, byt
         if codec is Codec.JPEG:
             packed = simplejpeg.encode_jpeg(frame, quality=quality, colorsubsampling="444")
             return codec, shape, packed
-        return codec, shape, frame.tobytes()
+        return codec, shape, cast(bytes, memoryview(frame).cast("B"))
     named = dict(data) if isinstance(data, Mapping) else {LONE: data}
     if LONE in named and len(named) > 1:
         raise WireError("data: the empty name is reserved for a lone array")

@@ -105,6 +105,7 @@ class VersionInfo:
         version: Grows by one at each candidate, from 1.
         step: Optimiser steps done.
         created_ns: Wall clock, nanoseconds since the epoch.
+        gradient_ns: Wall clock at the end of its last optimiser step, nanoseconds since the epoch; 0 without one.
         system_time: pamiq-core system time, seconds.
         digest: Hash of the encoder's parameters as published (see `common.weights`).
         published: False for a candidate that the guardrail held back.
@@ -114,6 +115,7 @@ class VersionInfo:
     version: int
     step: int
     created_ns: int
+    gradient_ns: int = 0
     system_time: float
     digest: str
     published: bool = True

@@ -66,7 +66,7 @@ class WeightSink(Protocol):
 class WeightSource(Protocol):
     """A reader's end of the registry."""
 
-    def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, bytes] | None:
+    def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, bytes | memoryview] | None:
         """Returns the newest version above `version`, or None where there is none; may block for a transfer."""
         ...
 
@@ -101,6 +101,14 @@ class VersionStore[P]:
             return False
         self._versions.append(stored)
         return True
+
+    def version(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, P] | None:
+        """Finds the version of this number, for a reader of this kind; None where it is gone or not to be seen."""
+        for stored in self._versions:
+            if stored.info.version == version:
+                visible = kind in stored.payloads and (stored.info.published or kind is PayloadKind.FULL)
+                return (stored.info, stored.payloads[kind]) if visible else None
+        return None
 
     def newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, P] | None:
         """Finds the newest version above `version` that this kind of reader may see."""

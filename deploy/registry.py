@@ -55,6 +55,11 @@ class WeightRegistry:
         found = self._store.newer(version, kind)
         return None if found is None else (found[0], [found[1]])
 
+    async def version(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, list[Any]] | None:
+        """Finds the version of this number, as `pull_if_newer` does the newest."""
+        found = self._store.version(version, kind)
+        return None if found is None else (found[0], [found[1]])
+
     async def newest(self) -> VersionInfo | None:
         """The newest version, published or not."""
         return self._store.newest
@@ -70,6 +75,9 @@ class RayWeightSink:
     def __init__(self, registry: Any) -> None:
         self._registry = registry
         self._held: OrderedDict[int, Mapping[PayloadKind, bytes]] = OrderedDict()
+        self._pending: dict[int, Any] = {}
+        self._acknowledged = 0
+        self._abandoned = 0
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type["RayWeightSink"], tuple[Any]]:
@@ -77,12 +85,41 @@ class RayWeightSink:
 
     def offer(self, info: VersionInfo, payloads: Mapping[PayloadKind, bytes]) -> None:
         """Announces a new version; returns at once."""
+        self._settle()
         with self._lock:
             self._held[info.version] = payloads
             while len(self._held) > 2:
-                self._held.popitem(last=False)
+                oldest, _ = self._held.popitem(last=False)
+                self._pending.pop(oldest, None)
+                self._abandoned += 1
         learner = ray.get_runtime_context().current_actor
-        self._registry.offer.remote(info, list(payloads), learner)
+        self._pending[info.version] = self._registry.offer.remote(info, list(payloads), learner)
+
+    @property
+    def acknowledged(self) -> int:
+        """Versions that the registry has said it keeps, as of the last offer."""
+        return self._acknowledged
+
+    @property
+    def abandoned(self) -> int:
+        """Versions that the registry refused or failed, or that newer ones displaced before it answered."""
+        return self._abandoned
+
+    def _settle(self) -> None:
+        """Lets go of the payloads whose offer has been answered."""
+        for version, answer in list(self._pending.items()):
+            if not ray.wait([answer], timeout=0)[0]:
+                continue
+            try:
+                kept = bool(ray.get(answer))
+            except Exception as error:  # the registry died: its successor gets the next version
+                _log.warning("offer of version %d failed: %s", version, type(error).__name__)
+                kept = False
+            del self._pending[version]
+            self._acknowledged += kept
+            self._abandoned += not kept
+            with self._lock:
+                self._held.pop(version, None)
 
     def payload(self, version: int, kind: PayloadKind) -> NDArray[np.uint8]:
         """The bytes of a payload offered lately, uint8 [bytes].
@@ -104,11 +141,11 @@ class RayWeightSource:
     def __init__(self, registry: Any) -> None:
         self._registry = registry
 
-    def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, bytes] | None:
-        """Returns the newest version above `version`, or None where there is none."""
+    def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, memoryview] | None:
+        """Returns the newest version above `version`, or None; the payload is a view of Ray's object store."""
         found: Any = ray.get(self._registry.pull_if_newer.remote(version, kind), timeout=PATIENCE)
         if found is None:
             return None
         info, (reference,) = found
         payload: Any = ray.get(reference, timeout=PATIENCE)
-        return info, payload.tobytes()
+        return info, payload.data

@@ -44,8 +44,7 @@ class EmbeddedStore:
         # A Ctrl-C at the terminal goes to every process there; the store must outlive the actors that drain into it.
         old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            server = ValkeyServer(config=settings)
-            server.start()
+            server = _start(settings)
         except (ValkeyServerError, OSError) as error:
             raise RunError(f"the embedded store does not start: {error}") from error
         finally:
@@ -63,3 +62,16 @@ class EmbeddedStore:
         if self._server.is_running():
             self._server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(settings: dict[str, str], attempts: int = 4) -> ValkeyServer:
+    """Starts a server; again where somebody else took its port between the choice and the bind."""
+    while True:
+        attempts -= 1
+        server = ValkeyServer(config=dict(settings))
+        try:
+            server.start()
+            return server
+        except ValkeyServerError as error:
+            if not attempts or "in use" not in str(error):
+                raise

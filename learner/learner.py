@@ -95,7 +95,12 @@ class Learner:
         if checkpoint:
             self._restore(model, checkpoint)
         version = max(version, int(state.get("version", 0)))
-        self._publisher = Publisher(sink, every=config.publish_every, version=version)
+        self._publisher = Publisher(
+            sink,
+            every=config.publish_every,
+            version=version,
+            offered=lambda seconds: self.metrics.observe(Metric.LEARNER_PUBLISH_SECONDS, seconds),
+        )
         self._model = PublishedModel(model, self._publisher, self._step.device)
         self._trainer = IJepaTrainer(
             self._step,

@@ -1,7 +1,7 @@
 """How new weights leave the learner: at a steady pace, numbered, hashed, and never when they are not finite."""
 
 import time as wall
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import override
 
 import torch
@@ -24,11 +24,23 @@ class Publisher:
         sink: The registry.
         every: Seconds between versions, wall clock.
         version: Version to count on from.
+        dtype: Of the floating-point parameters as they are sent.
+        offered: Told of each version how long ago its last step ended, seconds.
     """
 
-    def __init__(self, sink: WeightSink, *, every: float, version: int = 0) -> None:
+    def __init__(
+        self,
+        sink: WeightSink,
+        *,
+        every: float,
+        version: int = 0,
+        dtype: torch.dtype = torch.bfloat16,
+        offered: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         self._sink = sink
         self._every = every
+        self._dtype = dtype
+        self._offered = offered
         self._last = -float("inf")
         self.version = version
         self._created_ns: dict[int, int] = {}
@@ -53,13 +65,14 @@ class Publisher:
         """Hash of the encoder's parameters by published version."""
         return dict(self._digests)
 
-    def publish(self, model: IJepa, *, step: int, health: Mapping[str, float]) -> VersionInfo:
+    def publish(self, model: IJepa, *, step: int, health: Mapping[str, float], gradient_ns: int = 0) -> VersionInfo:
         """Offers the model's parameters as the next version.
 
         Args:
             model: The networks, on any device.
             step: Optimiser steps done.
             health: What the last steps measured; travels with the version.
+            gradient_ns: Wall clock at the end of the last step, ns.
         """
         encoder = model.target_encoder.state_dict()
         full = model.state_dict()
@@ -70,8 +83,9 @@ class Publisher:
             version=self.version,
             step=step,
             created_ns=wall.time_ns(),
+            gradient_ns=gradient_ns,
             system_time=time.time(),
-            digest=digest(encoder),
+            digest=digest(encoder, self._dtype),
             published=finite,
             health=dict(health),
         )
@@ -81,7 +95,10 @@ class Publisher:
         for remembered in (self._created_ns, self._digests):
             if len(remembered) > REMEMBERED:
                 del remembered[min(remembered)]
-        self._sink.offer(info, {PayloadKind.ENCODER: pack(encoder), PayloadKind.FULL: pack(full)})
+        payloads = {PayloadKind.ENCODER: pack(encoder, self._dtype), PayloadKind.FULL: pack(full, self._dtype)}
+        self._sink.offer(info, payloads)
+        if gradient_ns:
+            self._offered((wall.time_ns() - gradient_ns) / 1e9)
         return info
 
 
@@ -105,6 +122,7 @@ class PublishedModel(TorchTrainingModel[IJepa]):
         super().__init__(model, device=device)
         self._publisher = publisher
         self.step = 0
+        self.gradient_ns = 0
         self.health: Mapping[str, float] = {}
 
     @override
@@ -114,4 +132,4 @@ class PublishedModel(TorchTrainingModel[IJepa]):
     @override
     def sync_impl(self, inference_model: TorchInferenceModel[IJepa]) -> None:
         if self._publisher.due():
-            self._publisher.publish(self.model, step=self.step, health=self.health)
+            self._publisher.publish(self.model, step=self.step, health=self.health, gradient_ns=self.gradient_ns)

@@ -104,6 +104,7 @@ class IJepaTrainer(Trainer):
                 break
         self._model.step = self._step.step
         if done:
+            self._model.gradient_ns = done[-1].now_ns
             self._settle(done)
 
     def _train_batch(self) -> "_Done":

@@ -47,7 +47,7 @@ def make_datum() -> Callable[..., Datum]:
     )
 
     def make(**fields: object) -> Datum:
-        frame = generator.integers(0, 256, basis.data.shape, dtype=np.uint8)
+        frame = generator.integers(0, 256, (12, 16, 3), dtype=np.uint8)
         return replace(basis, **({"data": frame} | fields))  # pyright: ignore[reportArgumentType]
 
     return make

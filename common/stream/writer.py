@@ -26,6 +26,7 @@ from common.messages import Datum
 from common.status import WriterCounts
 from common.stream.journal import CaptureJournal, DropCause
 from common.stream.keys import StreamKeys
+from common.stream.transaction import Argument, transact
 from common.wire import Fields, encode
 
 BATCH = 32
@@ -214,14 +215,13 @@ class StreamWriter:
         client = self._client or self._open()
         key = self._keys.frames(self._actor)
         now = b"%d" % time.time_ns()
-        with client.pipeline(transaction=True) as pipeline:  # pyright: ignore[reportUnknownMemberType]
-            command = cast(Any, pipeline).execute_command  # what `xadd` ends in, without its checks of each argument
-            for ordinal, entry in enumerate(batch, self._journal.written):
-                entry.fields.update({b"ord": b"%d" % ordinal, b"st": now})
-                pieces = chain.from_iterable(entry.fields.items())
-                command("XADD", key, "MAXLEN", "~", self._length, f"{entry.seq}-0", *pieces)
-            command("HSET", self._keys.written, self._actor, self._journal.written + len(batch))
-            results = cast(list[object], pipeline.execute(raise_on_error=False))  # pyright: ignore[reportUnknownMemberType]
+        commands: list[tuple[Argument, ...]] = []
+        for ordinal, entry in enumerate(batch, self._journal.written):
+            entry.fields.update({b"ord": b"%d" % ordinal, b"st": now})
+            pieces = chain.from_iterable(entry.fields.items())
+            commands.append(("XADD", key, "MAXLEN", "~", self._length, f"{entry.seq}-0", *pieces))
+        commands.append(("HSET", self._keys.written, self._actor, self._journal.written + len(batch)))
+        results = transact(client, commands)
         if error := next((one for one in results if isinstance(one, redis.exceptions.OutOfMemoryError)), None):
             raise error
         moment = time.time_ns()
@@ -241,21 +241,28 @@ class StreamWriter:
     def _open(self) -> redis.Redis:
         """Connects, and settles what a killed predecessor had sent without seeing it acknowledged."""
         client = self._connect()
-        cast(Any, client).sadd(self._keys.actors, self._actor)
-        if self._inherited:
-            since = f"({self._journal.acked}-0"
-            arrived = cast(
-                list[tuple[bytes, object]],
-                client.xrange(self._keys.frames(self._actor), min=since, count=BATCH),  # pyright: ignore[reportUnknownMemberType]
-            )
-            with self._wake:
-                for entry_id, _ in arrived[: self._inherited]:
-                    self._journal.drop(DropCause.DIED, -1)
-                    self._journal.acknowledge(int(entry_id.split(b"-")[0]))
-            self._inherited = 0
+        try:
+            cast(Any, client).sadd(self._keys.actors, self._actor)
+            if self._inherited:
+                self._settle(client)
+        except redis.RedisError:
+            client.close()
+            raise
         self._client = client
         self.connections += 1
         return client
+
+    def _settle(self, client: redis.Redis) -> None:
+        since = f"({self._journal.acked}-0"
+        arrived = cast(
+            list[tuple[bytes, object]],
+            client.xrange(self._keys.frames(self._actor), min=since, count=BATCH),  # pyright: ignore[reportUnknownMemberType]
+        )
+        with self._wake:
+            for entry_id, _ in arrived[: self._inherited]:
+                self._journal.drop(DropCause.DIED, -1)
+                self._journal.acknowledge(int(entry_id.split(b"-")[0]))
+        self._inherited = 0
 
     def _disconnect(self) -> None:
         if self._client is not None:

@@ -145,25 +145,21 @@ def test_without_a_server_the_oldest_is_dropped_and_counted(rig: Rig, make_datum
 def test_a_batch_that_is_sent_twice_arrives_once(rig: Rig, make_datum: Make) -> None:
     """The answer to the first attempt is lost on the way: the client cannot know that it was carried out."""
 
-    class Forgetful(redis.Redis):
+    class Forgetful(redis.Connection):
         lost = False
 
-        def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Any:
-            pipe = super().pipeline(transaction, shard_hint)
-            real = pipe.execute
+        def read_response(self, *args: Any, **kwds: Any) -> Any:
+            reply = super().read_response(*args, **kwds)
+            if isinstance(reply, list) and not Forgetful.lost:  # the answer to EXEC
+                Forgetful.lost = True
+                raise redis.ConnectionError("the answer is lost")
+            return reply
 
-            def execute(raise_on_error: bool = True) -> Any:
-                results = real(raise_on_error)
-                if not Forgetful.lost:
-                    Forgetful.lost = True
-                    raise redis.ConnectionError("the answer is lost")
-                return results
-
-            pipe.execute = execute
-            return pipe
+    def connect_forgetful() -> redis.Redis:
+        return redis.Redis(connection_pool=redis.ConnectionPool.from_url(rig.url, connection_class=Forgetful))
 
     writer = StreamWriter(
-        lambda: Forgetful.from_url(rig.url),
+        connect_forgetful,
         keys=KEYS,
         actor="actor-0",
         journal=rig.journal,

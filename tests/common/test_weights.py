@@ -68,3 +68,20 @@ def test_only_the_newest_are_kept() -> None:
     for version in (1, 2, 3):
         store.add(StoredVersion(info(version, published=version == 1), {PayloadKind.ENCODER: str(version)}))
     assert store.newer(0, PayloadKind.ENCODER) is None
+
+
+def test_the_hash_honours_the_dtype_that_was_sent() -> None:
+    tensors = parameters()
+    arrived = unpack(memoryview(pack(tensors, torch.float32)))
+    assert torch.equal(arrived["b"], tensors["b"])
+    assert digest(tensors, torch.float32) == digest(arrived, torch.float32) != digest(tensors)
+
+
+def test_a_named_version_is_found_while_it_is_kept() -> None:
+    store = VersionStore[str](keep=2)
+    for version in (1, 2, 3):
+        kinds = {PayloadKind.FULL: f"f{version}", PayloadKind.ENCODER: f"e{version}"}
+        store.add(StoredVersion(info(version, published=version != 2), kinds))
+    assert store.version(1, PayloadKind.FULL) is None
+    assert store.version(2, PayloadKind.ENCODER) is None
+    assert store.version(2, PayloadKind.FULL) == (info(2, published=False), "f2")

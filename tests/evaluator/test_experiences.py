@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_frames_are_spread_over_the_block() -> None:
         assert np.ptp(np.diff(times)) <= 0.5 + 1e-9
         assert times[-1] - times[0] >= 7
         for frame, number in zip(item.frames, item.numbers, strict=True):
-            assert np.array_equal(frame, by_seq[number].data)
+            assert np.array_equal(frame, cast(Any, by_seq[number].data))
 
 
 def test_fast_cameras_are_thinned_to_the_same_spread() -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 
@@ -30,7 +31,11 @@ def dump(writer: StreamWriter, folder: Path) -> None:
 
 def main(url: str, folder: Path, length: int, spool: int) -> None:
     ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        ended.set()
+
+    signal.signal(signal.SIGTERM, end)
     sensor = os.open(folder / "sensor", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     frames = np.random.default_rng(0).integers(0, 256, (8, 96, 96, 3), dtype=np.uint8)
     writer = StreamWriter(

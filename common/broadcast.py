@@ -1,0 +1,250 @@
+"""Weights over Redis, for hosts outside Ray: chunks first, then one small manifest that names them.
+
+    learner ── chunks, then MULTI [manifest] EXEC ─► Redis ◄─ GETRANGE manifest, then its chunks ── reader
+
+A reader trusts the manifest's hash alone: a payload whose chunks went away or changed under it is read again from the
+newest manifest. Nothing is unpickled and every size is bounded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, cast
+
+import msgpack
+
+from common.errors import WireError
+from common.messages import VersionInfo
+from common.weights import PayloadKind
+
+CHUNK = 4 * 2**20
+"""Bytes of one chunk."""
+MAX_PAYLOAD = 4 * 2**30
+MAX_MANIFEST = 64 * 1024
+ATTEMPTS = 3
+"""Manifests that a reader tries before it gives up until its next look."""
+EXPIRY = 600
+"""Seconds that chunks live unless a manifest names them as the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightKeys:
+    """The keys of the weights of the stream with this id."""
+
+    stream: str
+
+    def manifest(self, kind: PayloadKind) -> str:
+        """Manifest of the newest version of a kind, msgpack."""
+        return f"engram:{self.stream}:weights:{kind}"
+
+    def chunk(self, version: int, kind: PayloadKind, index: int) -> str:
+        """One chunk of a payload."""
+        return f"engram:{self.stream}:weights:{version}:{kind}:{index}"
+
+    def kept(self, kind: PayloadKind) -> str:
+        """Sorted set of `version:chunks`, so that a restarted learner trims what the last one left."""
+        return f"engram:{self.stream}:weights:{kind}:kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a reader needs to fetch and check one payload.
+
+    Attributes:
+        info: What is known of the version.
+        kind: Which parameters the payload holds.
+        chunks: Number of chunks.
+        length: Of the payload, bytes.
+        hash: blake2b of the payload, 16 bytes.
+    """
+
+    info: VersionInfo
+    kind: PayloadKind
+    chunks: int
+    length: int
+    hash: bytes
+
+    def encode(self) -> bytes:
+        """Packs the manifest."""
+        info = self.info
+        head = [
+            info.version,
+            info.step,
+            info.created_ns,
+            info.gradient_ns,
+            info.system_time,
+            info.digest,
+            info.published,
+        ]
+        body = [*head, dict(info.health), str(self.kind), self.chunks, self.length, self.hash]
+        packed: Any = cast(Any, msgpack).packb(body)
+        if len(packed) > MAX_MANIFEST:
+            raise WireError(f"manifest: {len(packed)} bytes, at most {MAX_MANIFEST} are allowed")
+        return packed
+
+    @classmethod
+    def decode(cls, packed: bytes) -> "Manifest":
+        """Unpacks and checks a manifest.
+
+        Raises:
+            WireError: Too long, malformed or inconsistent.
+        """
+        if len(packed) > MAX_MANIFEST:
+            raise WireError(f"manifest: more than {MAX_MANIFEST} bytes")
+        try:
+            content: Any = cast(Any, msgpack).unpackb(packed)
+            (
+                version,
+                step,
+                created_ns,
+                gradient_ns,
+                system_time,
+                digest,
+                published,
+                health,
+                kind,
+                chunks,
+                length,
+                hashed,
+            ) = content
+            numbers = (version, step, created_ns, gradient_ns, chunks, length)
+            _require(all(type(number) is int and number >= 0 for number in numbers), "a negative or broken number")
+            _require(isinstance(digest, str) and isinstance(published, bool), "digest or published of a wrong type")
+            _require(isinstance(hashed, bytes) and len(hashed) == 16, "hash is not 16 bytes")
+            _require(0 < length <= MAX_PAYLOAD and chunks == -(-length // CHUNK), f"{length} bytes, {chunks} chunks")
+            measured = {str(name): float(value) for name, value in health.items()}
+            info = VersionInfo(
+                version=version,
+                step=step,
+                created_ns=created_ns,
+                gradient_ns=gradient_ns,
+                system_time=float(system_time),
+                digest=digest,
+                published=published,
+                health=measured,
+            )
+            return cls(info, PayloadKind(kind), chunks, length, hashed)
+        except Exception as error:  # msgpack raises whatever its input makes it raise
+            raise WireError(f"manifest: {type(error).__name__}: {error}") from None
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(what)
+
+
+def publish(
+    client: Any, keys: WeightKeys, info: VersionInfo, payloads: Mapping[PayloadKind, bytes], *, keep: int = 2
+) -> bool:
+    """Writes a version's payloads, then makes them the newest at once.
+
+    Args:
+        client: Redis client that returns bytes.
+        keys: Names of the keys.
+        info: What is known of the version; a held-back one is not shown to readers of `encoder`.
+        payloads: The bytes, by kind.
+        keep: Versions of each kind whose chunks stay.
+
+    Returns:
+        False where Redis already holds this version or a newer one of some kind, and nothing was changed.
+
+    Raises:
+        WireError: A payload is empty or too long.
+    """
+    shown = {kind: payload for kind, payload in payloads.items() if info.published or kind is PayloadKind.FULL}
+    manifests: dict[PayloadKind, Manifest] = {}
+    for kind, payload in shown.items():
+        if not 0 < len(payload) <= MAX_PAYLOAD:
+            raise WireError(f"{kind}: {len(payload)} bytes; 1 to {MAX_PAYLOAD} are allowed")
+        hashed = blake2b(payload, digest_size=16).digest()
+        manifests[kind] = Manifest(info, kind, -(-len(payload) // CHUNK), len(payload), hashed)
+    older = {kind: [entry.decode() for entry in client.zrange(keys.kept(kind), 0, -1)] for kind in shown}
+    if any(int(entry.split(":")[0]) >= info.version for entries in older.values() for entry in entries):
+        return False
+    for kind, payload in shown.items():
+        view = memoryview(payload)
+        for index in range(manifests[kind].chunks):
+            part = view[index * CHUNK : (index + 1) * CHUNK]
+            client.set(keys.chunk(info.version, kind, index), part, ex=EXPIRY)
+    with client.pipeline(transaction=True) as commit:
+        for kind, manifest in manifests.items():
+            for index in range(manifest.chunks):
+                commit.persist(keys.chunk(info.version, kind, index))
+            commit.set(keys.manifest(kind), manifest.encode())
+            commit.zadd(keys.kept(kind), {f"{info.version}:{manifest.chunks}": info.version})
+            surplus = len(older[kind]) + 1 - keep
+            for rank, entry in enumerate(older[kind]):
+                version, chunks = map(int, entry.split(":"))
+                names = [keys.chunk(version, kind, index) for index in range(chunks)]
+                if rank < surplus:
+                    commit.unlink(*names)
+                    commit.zrem(keys.kept(kind), entry)
+                else:
+                    for name in names:
+                        commit.expire(name, EXPIRY)
+        commit.execute()
+    return True
+
+
+class RedisWeightSink:
+    """The learner's end: writes in the caller's thread.
+
+    Args:
+        client: Redis client that returns bytes.
+        keys: Names of the keys.
+        keep: Versions of each kind whose chunks stay.
+    """
+
+    def __init__(self, client: Any, keys: WeightKeys, *, keep: int = 2) -> None:
+        self._client = client
+        self._keys = keys
+        self._keep = keep
+
+    def offer(self, info: VersionInfo, payloads: Mapping[PayloadKind, bytes]) -> None:
+        """Writes a version; returns when Redis has it."""
+        publish(self._client, self._keys, info, payloads, keep=self._keep)
+
+
+class RedisWeightSource:
+    """A reader's end.
+
+    Args:
+        client: Redis client that returns bytes.
+        keys: Names of the keys.
+    """
+
+    def __init__(self, client: Any, keys: WeightKeys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, memoryview] | None:
+        """Returns the newest version above `version`, or None where there is none.
+
+        Raises:
+            WireError: A malformed manifest, or no payload that fits its manifest in several attempts.
+        """
+        for _ in range(ATTEMPTS):
+            packed: bytes = self._client.getrange(self._keys.manifest(kind), 0, MAX_MANIFEST)
+            if not packed:
+                return None
+            manifest = Manifest.decode(packed)
+            if manifest.kind is not kind:
+                raise WireError(f"manifest: {manifest.kind} under the key of {kind}")
+            if manifest.info.version <= version:
+                return None
+            payload = self._read(manifest)
+            if payload is not None:
+                return manifest.info, payload
+        raise WireError(f"{kind}: no payload fits its manifest after {ATTEMPTS} attempts")
+
+    def _read(self, manifest: Manifest) -> memoryview | None:
+        payload = bytearray()
+        for index in range(manifest.chunks):
+            expected = min(CHUNK, manifest.length - len(payload))
+            key = self._keys.chunk(manifest.info.version, manifest.kind, index)
+            part: bytes = self._client.getrange(key, 0, expected)
+            if len(part) != expected:
+                return None
+            payload += part
+        whole = memoryview(payload).toreadonly()
+        return whole if blake2b(whole, digest_size=16).digest() == manifest.hash else None
