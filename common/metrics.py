@@ -29,7 +29,7 @@ from common.stream.journal import DropCause
 type Status = ActorStatus | LearnerStatus | EvaluatorStatus | RunStatus
 """What one process says of itself; the driver's is `RunStatus`."""
 
-WAIT_REASONS = ("fill", "ratio", "paused")
+WAIT_REASONS = ("fill", "ratio", "new", "paused")
 PHASES = ("starting", "running", "paused", "stopping")
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 

@@ -97,7 +97,7 @@ class LearnerStatus:
         ring: Frames in the replay ring.
         capacity: Frames that fit into it.
         replay_ratio: Frames sampled ÷ frames admitted.
-        waiting: Why the learner does not train just now: empty, `fill`, `ratio` or `paused`.
+        waiting: Why the learner does not train just now: empty, `fill`, `ratio`, `new` or `paused`.
         version: Newest weights version.
         staleness_versions: Median of (newest − acting) version over the frames admitted lately.
         staleness_seconds: Median age of the acting weights over the same frames, seconds.

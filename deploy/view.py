@@ -32,7 +32,13 @@ ENCODERS = {"trained": "trained", "random": "random-init", "pixels": "pixels"}
 UNITS = {"world": "accuracy", "place": "accuracy", "heading": "R²", "depth": "R²"}
 """What a probe's score is."""
 
-_WAITING = {"": "training", "fill": "waits for data", "ratio": "waits for ratio", "paused": "paused"}
+_WAITING = {
+    "": "training",
+    "fill": "waits for data",
+    "ratio": "waits for ratio",
+    "new": "waits for new",
+    "paused": "paused",
+}
 _PROBES = ("world", "place", "heading", "depth")
 _GOOD, _LOOK, _BAD, _DIM = "green", "yellow", "bold red", "dim"
 _BARS = "▁▂▃▄▅▆▇█"

@@ -41,6 +41,7 @@ class Ingest:
         image_shape: Shape that frames must have, (H, W, 3); others are gated.
         counts: Counters to go on from, as `state()` gave them.
         noted: Called with each datum that is admitted.
+        stale: Says whether the weights that acted on a datum were too old; it is gated then.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Ingest:
         image_shape: tuple[int, int, int],
         counts: Mapping[str, Mapping[str, int]] | None = None,
         noted: Callable[[Datum], None],
+        stale: Callable[[Datum], bool] = lambda datum: False,
     ) -> None:
         self._reader = reader
         self._rule = rule
@@ -65,6 +67,7 @@ class Ingest:
         self._added = 0
         self._collected = 0
         self._noted = noted
+        self._stale = stale
         self._stop = threading.Event()
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run_safely, name="ingest", daemon=True)
@@ -149,7 +152,7 @@ class Ingest:
         counter = self._counts[datum.actor]
         collector = self._collectors.get(datum.buffer)
         misnamed = datum.experience != self._rule.experience(datum.visit, datum.visit_time)
-        if collector is None or misnamed or frame_shape(datum.data) != self._image_shape:
+        if collector is None or misnamed or frame_shape(datum.data) != self._image_shape or self._stale(datum):
             counter["gated"] += 1
             return
         match self._rule.classify(datum.visit, datum.visit_time):

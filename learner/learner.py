@@ -109,6 +109,7 @@ class Learner:
             ledger=self._ledger,
             batch=config.optim.batch_size,
             slice=config.slice,
+            min_new=config.replay.min_new,
             timed=self._note_step,
             interrupted=lambda: not self._requests.empty() or self._closing.is_set() or self._paused.is_set(),
         )
@@ -130,6 +131,7 @@ class Learner:
             image_shape=(*run.world.image_size, 3),
             counts=kept.get("counts"),
             noted=self._note_staleness,
+            stale=self._is_stale,
         )
         self.metrics = Metrics(Role.LEARNER)
         self.metrics.follow(self.status)
@@ -211,14 +213,22 @@ class Learner:
     def _note_staleness(self, datum: Datum) -> None:
         """Measures how old the weights were that acted on a frame: versions behind the newest then, and seconds."""
         self.metrics.observe(Metric.LEARNER_INGEST_SECONDS, (wall.time_ns() - datum.sent_ns) / 1e9)
-        born = self._publisher.born(datum.weights_version)
-        if born is None:
+        age = self._age(datum)
+        if age is None:
             return
         behind = float(self._publisher.newest_at(datum.captured_ns) - datum.weights_version)
-        age = (datum.captured_ns - born) / 1e9
         self.metrics.observe(Metric.LEARNER_STALENESS_VERSIONS, behind)
         self.metrics.observe(Metric.LEARNER_STALENESS_SECONDS, age)
         self._staleness.append((behind, age))
+
+    def _age(self, datum: Datum) -> float | None:
+        """Age of the weights that acted on a frame when it was captured, seconds; None where it is not known."""
+        born = self._publisher.born(datum.weights_version)
+        return None if born is None else (datum.captured_ns - born) / 1e9
+
+    def _is_stale(self, datum: Datum) -> bool:
+        limit = self._config.replay.max_staleness
+        return bool(limit) and (self._age(datum) or 0.0) > limit
 
     def _note_step(self, batch: Batch, drawn_ns: int, done_ns: int) -> None:
         """Measures how long the frames waited for their first step, and how long it took."""

@@ -35,6 +35,7 @@ class IJepaTrainer(Trainer):
         ledger: Notes what was used.
         batch: Frames a step.
         slice: Longest time of one `train()`, seconds.
+        min_new: Frames that must be admitted between two of them.
         interrupted: Asks to come back early, for a pause or a checkpoint.
         timed: Told of each step: its batch, when it was drawn and when it was done, wall clock, ns.
     """
@@ -48,6 +49,7 @@ class IJepaTrainer(Trainer):
         ledger: Ledger,
         batch: int,
         slice: float,
+        min_new: int = 0,
         interrupted: Callable[[], bool],
         timed: Callable[[Batch, int, int], None] = lambda batch, drawn, done: None,
     ) -> None:
@@ -58,6 +60,8 @@ class IJepaTrainer(Trainer):
         self._ledger = ledger
         self._batch = batch
         self._slice = slice
+        self._min_new = min_new
+        self._seen = -min_new
         self._interrupted = interrupted
         self._timed = timed
         self._moments: deque[tuple[float, int]] = deque(maxlen=4096)
@@ -74,7 +78,7 @@ class IJepaTrainer(Trainer):
     def waiting(self) -> str:
         """Why no batch may be drawn now; empty when one may."""
         if self._limiter.allows(self._batch):
-            return ""
+            return "" if self._has_new() else "new"
         return "fill" if self._limiter.inserted < self._limiter.min_fill else "ratio"
 
     def images_per_second(self, window: float = 10.0) -> float:
@@ -90,10 +94,14 @@ class IJepaTrainer(Trainer):
     @override
     def is_trainable(self) -> bool:
         self.get_data_user(BUFFER).update()
-        return self._limiter.allows(self._batch)
+        return self._limiter.allows(self._batch) and self._has_new()
+
+    def _has_new(self) -> bool:
+        return self._limiter.inserted - self._seen >= self._min_new
 
     @override
     def train(self) -> None:
+        self._seen = self._limiter.inserted
         end = wall.monotonic() + self._slice
         user = self.get_data_user(BUFFER)
         done: list[_Done] = []

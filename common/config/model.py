@@ -156,7 +156,10 @@ class ReplayConfig:
         capacity: Frames in the ring buffer; the oldest gives way.
         min_fill: Frames in the ring before the first step.
         replay_ratio: Frames sampled ÷ frames admitted that the limiter allows; the learner waits when it is ahead.
-        slack: Batches the learner may be ahead of the ratio.
+        slack: Batches the learner may be ahead of the ratio; below 1 it could never take its first step.
+        min_new: Frames that must be admitted between two slices of training; 0 for none.
+        max_staleness: Age of the weights that acted on a frame, at its capture, above which learners leave it out; 0 for
+            any age. Frames seen before the first version have no age and pass.
     """
 
     GROUP: ClassVar[str] = "learner.replay"
@@ -165,10 +168,13 @@ class ReplayConfig:
     min_fill: int = 256
     replay_ratio: float = 8.0
     slack: float = 2.0
+    min_new: int = 0
+    max_staleness: Seconds = 0.0
 
     def __post_init__(self) -> None:
         checks.positive(self, "capacity", "min_fill", "replay_ratio")
         checks.between(self, 1, 1e6, "slack")
+        checks.not_negative(self, "min_new", "max_staleness")
         if self.min_fill > self.capacity:
             raise checks.refuse(self, "min_fill", f"can never be reached with capacity = {self.capacity}")
 

@@ -102,3 +102,11 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 @pytest.mark.parametrize("count", [1, 1000, 2**20, 3 * 2**30])
 def test_byte_counts_survive_a_round_trip(count: int) -> None:
     assert parse_bytes(format_bytes(count)) == count
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("slack", 0.5), ("min_new", -1), ("max_staleness", -1.0), ("min_fill", 10_000)]
+)
+def test_a_replay_configuration_that_could_never_train_is_refused(field: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=rf"learner\.replay\.{field}"):
+        ReplayConfig(**{field: value})  # pyright: ignore[reportArgumentType]

@@ -293,3 +293,56 @@ def test_a_learner_on_a_new_stream_reads_it_from_its_start(
     assert taken.state["ingest"]["positions"]["actor-0"]["seq"] == 200
     assert again.snapshot().state["ingest"]["positions"]["actor-0"]["seq"] == 0
     again.close()
+
+
+def test_frames_that_old_weights_acted_on_are_gated(config: RunConfig, source: Source, make_datum: Make) -> None:
+    replay = replace(config.learner.replay, max_staleness=5.0)
+    config = replace(config, learner=replace(config.learner, replay=replay))
+    learner = Learner(config, stream=STREAM, sink=Sink(), checkpoint=None, version=0)
+    learner.start()
+    try:
+        source.write(200)
+        until(lambda: len(learner.published()) > 0)
+        until(lambda: drained(learner, 200))
+        version, now = min(learner.published()), time.time_ns()
+        before = learner.status().counts["actor-0"]
+        visit = "actor-0.1.0001"
+        for age in (1, 60):
+            for number in range(20):
+                moment = 2.0 + number / 10
+                source.writer.put(
+                    make_datum(
+                        visit=visit,
+                        visit_time=moment,
+                        experience=RULE.experience(visit, moment),
+                        data=np.zeros((SIDE, SIDE, 3), np.uint8),
+                        weights_version=version,
+                        captured_ns=now + age * 10**9,
+                    )
+                )
+        until(lambda: learner.status().counts["actor-0"].gated > before.gated and not unread(learner))
+        assert learner.status().counts["actor-0"].gated - before.gated == 20
+    finally:
+        learner.close()
+
+
+def unread(learner: Learner) -> int:
+    return learner.status().counts["actor-0"].unread
+
+
+def test_a_slice_waits_for_new_frames(config: RunConfig, source: Source) -> None:
+    replay = replace(config.learner.replay, min_new=100)
+    config = replace(config, learner=replace(config.learner, replay=replay, slice=0.001))
+    learner = Learner(config, stream=STREAM, sink=Sink(), checkpoint=None, version=0)
+    learner.start()
+    try:
+        source.write(120)
+        until(lambda: learner.status().step > 0)
+        until(lambda: learner.status().waiting == "new")
+        steps = learner.status().step
+        time.sleep(0.3)
+        assert learner.status().step == steps
+        source.write(200)
+        until(lambda: learner.status().step > steps)
+    finally:
+        learner.close()
