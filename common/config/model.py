@@ -158,8 +158,8 @@ class ReplayConfig:
         replay_ratio: Frames sampled ÷ frames admitted that the limiter allows; the learner waits when it is ahead.
         slack: Batches the learner may be ahead of the ratio; below 1 it could never take its first step.
         min_new: Frames that must be admitted between two slices of training; 0 for none.
-        max_staleness: Age of the weights that acted on a frame, at its capture, above which learners leave it out; 0 for
-            any age. Frames seen before the first version have no age and pass.
+        max_staleness: Age of the weights that acted on a frame, at its capture, above which learners leave it out; 0
+            for any age. Frames seen before the first version have no age and pass.
     """
 
     GROUP: ClassVar[str] = "learner.replay"
