@@ -32,7 +32,7 @@ from common.exposure import ExposureRule
 from common.messages import VersionInfo
 from common.metrics import Metrics
 from common.status import ActorStatus
-from common.stream import CaptureJournal, Heartbeat, StreamKeys, StreamWriter, connect, stream_length
+from common.stream import CaptureJournal, Heartbeat, StreamKeys, StreamWriter, connect
 from common.weights import WeightSource
 
 ENCODER = "encoder"
@@ -67,7 +67,7 @@ class ActorHost:
             keys=keys,
             actor=self.name,
             journal=self._journal,
-            length=stream_length(run.stream.budget, config.count, run.world.image_size),
+            budget=run.stream.budget // config.count,
             spool=max(1, round(config.spool * config.fps)),
             spool_bytes=config.spool_bytes,
             codec=Codec(run.stream.codec),

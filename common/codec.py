@@ -11,6 +11,7 @@ A decoder trusts no length that it has not checked: a JPEG's header must agree w
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -97,6 +98,7 @@ def unpack_data(codec: str, shape: bytes, packed: bytes) -> Data:
             raise WireError(f"codec: {codec!r} is unknown; {', '.join(Codec)} are allowed")
 
 
+@lru_cache(256)
 def _sides(shape: bytes) -> tuple[int, int, int]:
     sides = shape.split(b",")
     if len(sides) != 3 or not all(len(s) <= 4 and s.isdigit() and 1 <= int(s) <= MAX_SIDE for s in sides):

@@ -37,6 +37,7 @@ MAX_INTEGER = 2**63 - 1
 type Fields = dict[bytes, bytes]
 
 _FLOAT = struct.Struct("<d")
+_NAMES = (b"buf", b"actor", b"visit", b"world", b"exp", b"codec")
 
 
 def _label_bytes(labels: Labels) -> bytes:
@@ -57,7 +58,7 @@ def encode(datum: Datum, codec: Codec = Codec.RAW, quality: int = 95) -> Fields:
         quality: Of JPEG, 1 to 100.
 
     Returns:
-        Field names and values, ready for XADD.
+        Field names and values, ready for XADD; `data` comes last and may be a view of the frame.
 
     Raises:
         WireError: `data` has no codec.
@@ -80,10 +81,10 @@ def encode(datum: Datum, codec: Codec = Codec.RAW, quality: int = 95) -> Fields:
         b"act": np.ascontiguousarray(datum.action, dtype="<f4").tobytes(),
         b"codec": used.encode(),
         b"shape": shape,
-        b"data": data,
     }
     if datum.labels is not None:
         fields[b"lab"] = _label_bytes(datum.labels)
+    fields[b"data"] = data
     return fields
 
 
@@ -96,34 +97,38 @@ def _field(fields: Mapping[bytes, bytes], name: bytes, limit: int) -> bytes:
     return value
 
 
-@lru_cache(4096)
-def _text(field: bytes, value: bytes) -> str:
-    """Checks a name once: the same few come with every frame."""
+def _text(name: str, value: bytes | None) -> str:
+    if value is None:
+        raise WireError(f"{name}: missing")
+    if len(value) > MAX_NAME:
+        raise WireError(f"{name}: {len(value)} bytes, at most {MAX_NAME} are allowed")
     try:
         text = value.decode()
     except UnicodeDecodeError:
-        raise WireError(f"{field.decode()}: not UTF-8") from None
+        raise WireError(f"{name}: not UTF-8") from None
     if not text or not text.isprintable():
-        raise WireError(f"{field.decode()}: {text!r} is empty or not printable")
+        raise WireError(f"{name}: {text!r} is empty or not printable")
     return text
 
 
-def _name(fields: Mapping[bytes, bytes], field: bytes) -> str:
-    return _text(field, _field(fields, field, MAX_NAME))
+@lru_cache(1024)
+def _names(*values: bytes | None) -> tuple[str, ...]:
+    """Checks the names of an entry, `_NAMES`, together and once: all frames of an experience have the same."""
+    return tuple(_text(name.decode(), value) for name, value in zip(_NAMES, values, strict=True))
 
 
 def _integer(fields: Mapping[bytes, bytes], field: bytes) -> int:
-    digits = _field(fields, field, 19)
-    if not digits.isdigit() or (value := int(digits)) > MAX_INTEGER:
-        raise WireError(f"{field.decode()}: {digits!r} is not a whole number from 0 to 2^63 - 1")
+    digits = fields.get(field, b"missing")
+    if not digits.isdigit() or len(digits) > 19 or (value := int(digits)) > MAX_INTEGER:
+        raise WireError(f"{field.decode()}: {digits[:40]!r} is not a whole number from 0 to 2^63 - 1")
     return value
 
 
 def _real(fields: Mapping[bytes, bytes], field: bytes) -> float:
-    packed = _field(fields, field, _FLOAT.size)
+    packed = fields.get(field, b"")
     if len(packed) != _FLOAT.size:
         raise WireError(f"{field.decode()}: {len(packed)} bytes instead of {_FLOAT.size}")
-    value = _FLOAT.unpack(packed)[0]
+    value: float = _FLOAT.unpack(packed)[0]
     if not math.isfinite(value):
         raise WireError(f"{field.decode()}: {value} is not finite")
     return value
@@ -157,20 +162,21 @@ def decode(fields: Mapping[bytes, bytes]) -> Datum:
     packed_labels = fields.get(b"lab")
     if packed_labels is not None and len(packed_labels) > MAX_LABELS:
         raise WireError(f"lab: {len(packed_labels)} bytes, at most {MAX_LABELS} are allowed")
+    buffer, actor, visit, world, experience, codec = _names(*map(fields.get, _NAMES))
     return Datum(
-        buffer=_name(fields, b"buf"),
-        actor=_name(fields, b"actor"),
+        buffer=buffer,
+        actor=actor,
         seq=_integer(fields, b"seq"),
         ordinal=_integer(fields, b"ord"),
-        visit=_name(fields, b"visit"),
-        world=_name(fields, b"world"),
-        experience=_name(fields, b"exp"),
+        visit=visit,
+        world=world,
+        experience=experience,
         captured_ns=_integer(fields, b"t"),
         sent_ns=_integer(fields, b"st"),
         system_time=_real(fields, b"ts"),
         visit_time=_real(fields, b"vt"),
         weights_version=_integer(fields, b"wv"),
-        action=np.frombuffer(action, dtype="<f4").astype(np.float32),
+        action=np.frombuffer(action, dtype="<f4").astype(np.float32, copy=False),
         labels=None if packed_labels is None else _labels(packed_labels),
-        data=unpack_data(_name(fields, b"codec"), _field(fields, b"shape", 64), _field(fields, b"data", MAX_DATA)),
+        data=unpack_data(codec, _field(fields, b"shape", 64), _field(fields, b"data", MAX_DATA)),
     )

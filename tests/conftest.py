@@ -6,7 +6,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +47,6 @@ def make_datum() -> Callable[..., Datum]:
 
     def make(**fields: object) -> Datum:
         frame = generator.integers(0, 256, (12, 16, 3), dtype=np.uint8)
-        return replace(basis, **({"data": frame} | fields))  # pyright: ignore[reportArgumentType]
+        return basis._replace(**({"data": frame} | fields))
 
     return make

@@ -5,12 +5,12 @@ import os
 import struct
 from enum import StrEnum
 from pathlib import Path
+from typing import ClassVar
 
 from common.errors import StreamError
 
 _MAGIC = 0x4D4152474E45
-_SLOT = struct.Struct("<q")
-_PAIR = struct.Struct("<qq")
+_PAIR = struct.Struct("=qq")
 
 
 class DropCause(StrEnum):
@@ -38,11 +38,13 @@ class CaptureJournal:
         StreamError: The file is not a journal.
     """
 
-    _NAMES = ("magic", "captured", "written", "acked", "generation", *DropCause)
+    _SLOTS = ("magic", "captured", "written", "acked", "generation", *DropCause)
+    _MAGIC, _CAPTURED, _WRITTEN, _ACKED, _GENERATION = range(5)
+    _CAUSES: ClassVar = {cause: slot for slot, cause in enumerate(DropCause, 5)}
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        size = _SLOT.size * len(self._NAMES)
+        size = 8 * len(self._SLOTS)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fresh = os.fstat(descriptor).st_size == 0
@@ -53,46 +55,41 @@ class CaptureJournal:
             self._map = mmap.mmap(descriptor, size)
         finally:
             os.close(descriptor)
+        self._slots = memoryview(self._map).cast("q")
         if fresh:
-            self._set("magic", _MAGIC)
-        elif self._get("magic") != _MAGIC:
+            self._slots[self._MAGIC] = _MAGIC
+        elif self._slots[self._MAGIC] != _MAGIC:
             raise StreamError(f"{path} is not a capture journal: move it away")
-        self._set("generation", self.generation + 1)
-
-    def _get(self, name: str) -> int:
-        return _SLOT.unpack_from(self._map, self._NAMES.index(name) * _SLOT.size)[0]
-
-    def _set(self, name: str, value: int) -> None:
-        _SLOT.pack_into(self._map, self._NAMES.index(name) * _SLOT.size, value)
+        self._slots[self._GENERATION] += 1
 
     @property
     def generation(self) -> int:
         """How many processes this actor has lived in, this one included."""
-        return self._get("generation")
+        return self._slots[self._GENERATION]
 
     @property
     def captured(self) -> int:
         """The last `seq` given."""
-        return self._get("captured")
+        return self._slots[self._CAPTURED]
 
     @captured.setter
     def captured(self, value: int) -> None:
-        self._set("captured", value)
+        self._slots[self._CAPTURED] = value
 
     @property
     def written(self) -> int:
         """Entries that the server has acknowledged; the next entry's `ord`."""
-        return self._get("written")
+        return self._slots[self._WRITTEN]
 
     @property
     def acked(self) -> int:
         """The `seq` of the last acknowledged entry."""
-        return self._get("acked")
+        return self._slots[self._ACKED]
 
     @property
     def dropped(self) -> dict[str, int]:
         """Frames given up, by cause."""
-        return {str(cause): self._get(cause) for cause in DropCause}
+        return {str(cause): self._slots[slot] for cause, slot in self._CAUSES.items()}
 
     @property
     def unsettled(self) -> int:
@@ -102,13 +99,27 @@ class CaptureJournal:
     def acknowledge(self, seq: int) -> None:
         """Records that the entry with this `seq` is in the stream."""
         # Side by side and in one call: a death between the two would give the next entry the `ord` of this one.
-        _PAIR.pack_into(self._map, self._NAMES.index("written") * _SLOT.size, self.written + 1, seq)
+        _PAIR.pack_into(self._map, 8 * self._WRITTEN, self.written + 1, seq)
 
     def drop(self, cause: DropCause, count: int = 1) -> None:
         """Records frames that are given up; a negative count takes that back."""
-        self._set(cause, self._get(cause) + count)
+        self._slots[self._CAUSES[cause]] += count
+
+    def catch_up(self, last: int, written: int, since: int) -> None:
+        """Goes on where an earlier journal of this actor, lost with its host, had ended.
+
+        Args:
+            last: The last `seq` that the server has of this actor.
+            written: Entries that the server has ever had of it.
+            since: Frames captured in the meantime, whose numbers move up behind `last`.
+        """
+        lost = last - (self.captured - since) - (written - self.written)
+        self.captured = last + since
+        _PAIR.pack_into(self._map, 8 * self._WRITTEN, written, last)
+        self.drop(DropCause.DIED, lost)
 
     def close(self) -> None:
         """Writes the file out and lets it go."""
+        self._slots.release()
         self._map.flush()
         self._map.close()

@@ -15,6 +15,7 @@ import redis
 from common.errors import WireError
 from common.messages import Datum
 from common.stream.keys import StreamKeys
+from common.stream.readahead import ReadAhead
 from common.wire import Fields, decode
 
 COUNT = 32
@@ -23,8 +24,6 @@ COUNT = 32
 QUARANTINE_LENGTH = 100
 
 _log = logging.getLogger(__name__)
-
-type _Reply = list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]
 
 
 @dataclass(slots=True)
@@ -62,6 +61,7 @@ class StreamReader:
     ) -> None:
         self._client = client
         self._keys = keys
+        self._ahead = ReadAhead(client, COUNT)
         self._positions = {actor: Position(**state) for actor, state in (positions or {}).items()}
         self._server = ""
         self.resets = 0
@@ -94,14 +94,11 @@ class StreamReader:
         Raises:
             redis.RedisError: The server does not answer; nothing was taken.
         """
-        if not self._positions:
-            return []
-        streams = {self._keys.frames(actor): f"{position.seq}-0" for actor, position in self._positions.items()}
-        reply = cast(_Reply, self._client.xread(cast(Any, streams), count=COUNT))  # pyright: ignore[reportUnknownMemberType]
-        actors = {self._keys.frames(actor).encode(): actor for actor in self._positions}
+        actors = {self._keys.frames(actor): actor for actor in self._positions}
+        found = self._ahead.read({key: f"{self._positions[actor].seq}-0" for key, actor in actors.items()})
         data: list[Datum] = []
         broken: list[Fields] = []
-        for key, entries in pairs(reply):
+        for key, entries in found.items():
             for entry_id, fields in entries:
                 match self._take(actors[key], entry_id, fields):
                     case Datum() as datum:
@@ -130,14 +127,15 @@ class StreamReader:
     def _take(self, actor: str, entry_id: bytes, fields: Fields) -> Datum | str | None:
         """Gives the datum; why it does not decode; or None for one that was seen before."""
         position = self._positions[actor]
-        position.seq = max(position.seq, int(entry_id.split(b"-")[0]))
         try:
             datum = decode(fields)
             _check_place(datum, actor, entry_id)
         except WireError as error:
+            position.seq = int(entry_id.split(b"-")[0])
             position.quarantined += 1
             position.damaged += 1
             return str(error)
+        position.seq = datum.seq
         if datum.ordinal < position.ordinal:
             position.duplicates += 1
             return None
@@ -161,14 +159,3 @@ def _labelled(fields: Fields, actor: str, entry_id: bytes, reason: str) -> Field
 def _check_place(datum: Datum, actor: str, entry_id: bytes) -> None:
     if datum.actor != actor or entry_id != b"%d-0" % datum.seq:
         raise WireError(f"actor {datum.actor!r}, seq {datum.seq}: not the stream and id it was found under")
-
-
-def pairs(reply: object) -> _Reply:
-    """Reads an XREAD reply in either protocol, list of pairs (RESP2) or map (RESP3), as key and entries."""
-    if isinstance(reply, dict):
-        mapping = cast(dict[bytes, list[Any]], reply)
-        return [
-            (key, entries[0] if entries and isinstance(entries[0], list) else entries)
-            for key, entries in mapping.items()
-        ]
-    return cast(_Reply, reply or [])

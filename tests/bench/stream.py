@@ -4,7 +4,6 @@
 
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +11,6 @@ import numpy as np
 
 from common.messages import Datum
 from common.stream import CaptureJournal, StreamKeys, StreamReader, StreamWriter, connect
-from common.stream.reader import pairs
 from common.stream.writer import BATCH
 from common.wire import decode, encode
 from deploy.store import EmbeddedStore
@@ -102,7 +100,7 @@ def reader() -> list[Result]:
     datum, key = _datum(96), KEYS.frames("a")
     client.sadd(KEYS.actors, "a")
     for number in range(FRAMES):
-        entry = cast(Any, encode(replace(datum, seq=number + 1, ordinal=number)))
+        entry = cast(Any, encode(datum._replace(seq=number + 1, ordinal=number)))
         client.xadd(key, entry, id=f"{number + 1}-0")
     ring = ReplayRing(2 * FRAMES, (96, 96), seed=0, admit=lambda _: 0)
 
@@ -121,7 +119,7 @@ def reader() -> list[Result]:
         def work() -> None:
             position = "0-0"
             while reply := client.xread({key: position}, count=32):
-                ((_, entries),) = pairs(reply)
+                ((_, entries),) = cast(Any, reply)
                 position = entries[-1][0]
 
         return timed(work, FRAMES)
@@ -170,7 +168,7 @@ def sample() -> list[Result]:
         lambda: timed(lambda: [ring.sample(64) for _ in range(20)], 20 * 64),
         lambda: timed(lambda: [frames[generator.integers(1024, size=64)] for _ in range(20)], 20 * 64),
     )
-    fields = encode(replace(one, seq=1, ordinal=0))
+    fields = encode(one._replace(seq=1, ordinal=0))
     rate = timed(lambda: [decode(fields) for _ in range(2000)], 2000)
     return [
         Result(what="sample(64), 224×224×3", ours=f"{a:.0f}/s", limit=f"{b:.0f}/s gather", ratio=ratio, goal="≥ 0.7"),

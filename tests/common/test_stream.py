@@ -4,7 +4,7 @@
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,12 +14,10 @@ import redis
 
 from common.errors import ConfigError, StreamError
 from common.messages import Datum
-from common.status import WriterCounts
 from common.stream import (
     CaptureJournal,
     DropCause,
     Heartbeat,
-    StreamKeys,
     StreamReader,
     StreamWriter,
     check_server,
@@ -30,58 +28,9 @@ from common.stream import (
 )
 from common.wire import encode
 from deploy.store import EmbeddedStore
+from tests.common.rig import KEYS, Rig, adds_up, read_all, until
 
 type Make = Callable[..., Datum]
-KEYS = StreamKeys("test")
-
-
-def until(condition: Callable[[], bool], timeout: float = 10.0) -> None:
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.01)
-
-
-def adds_up(counts: WriterCounts) -> bool:
-    return counts.captured == counts.written + sum(counts.dropped.values()) + counts.spooled
-
-
-class Rig:
-    """A writer with its journal, and clients to look at the server."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self.url, self.folder = url, folder
-        self.client = connect(url)
-        self.journal = CaptureJournal(folder / "actor-0.journal")
-
-    def writer(self, *, length: int = 1000, spool: int = 100, url: str = "") -> StreamWriter:
-        return StreamWriter(
-            lambda: connect(url or self.url, timeout=0.5),
-            keys=KEYS,
-            actor="actor-0",
-            journal=self.journal,
-            length=length,
-            spool=spool,
-        )
-
-    def reader(self, positions: dict[str, dict[str, int]] | None = None) -> StreamReader:
-        reader = StreamReader(connect(self.url), keys=KEYS, positions=positions)
-        reader.refresh()
-        return reader
-
-
-@pytest.fixture
-def rig(store: EmbeddedStore, tmp_path: Path) -> Iterator[Rig]:
-    made = Rig(store.url, tmp_path)
-    yield made
-    made.client.close()
-
-
-def read_all(reader: StreamReader) -> list[Datum]:
-    data: list[Datum] = []
-    while found := reader.read():
-        data += found
-    return data
 
 
 def test_everything_written_is_read_once_and_in_order(rig: Rig, make_datum: Make) -> None:

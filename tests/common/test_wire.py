@@ -3,7 +3,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,9 +21,8 @@ type Make = Callable[..., Datum]
 
 
 def same(one: Datum, other: Datum) -> bool:
-    for item in fields(Datum):
-        a, b = getattr(one, item.name), getattr(other, item.name)
-        if item.name == "labels":
+    for name, a, b in zip(Datum._fields, cast(tuple[Any, ...], one), cast(tuple[Any, ...], other), strict=True):
+        if name == "labels":
             assert isinstance(a, Labels)
             assert isinstance(b, Labels)
             equal = np.array_equal(a.depth, b.depth) and (a.x, a.y, a.heading, dict(a.objects)) == (

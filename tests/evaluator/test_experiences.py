@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -102,8 +101,8 @@ def test_repeated_and_foreign_frames_are_refused() -> None:
     for datum, kind in data[-30:]:
         kept.observe(datum, kind)
     last, kind = data[-1]
-    kept.observe(replace(last, seq=999, data=np.zeros((8, 8, 3), np.uint8)), kind)
-    kept.observe(replace(last, seq=1000, data=np.zeros((*SIZE, 3), np.float32)), kind)
+    kept.observe(last._replace(seq=999, data=np.zeros((8, 8, 3), np.uint8)), kind)
+    kept.observe(last._replace(seq=1000, data=np.zeros((*SIZE, 3), np.float32)), kind)
     assert kept.followed == before
     assert kept.counts.refused == 32
 
@@ -113,9 +112,9 @@ def test_contradictory_kinds_are_our_bug() -> None:
     last, kind = data[-1]
     other = Exposure.WITHHELD if kind is Exposure.EXPOSED else Exposure.EXPOSED
     with pytest.raises(ValueError, match="both"):
-        kept.observe(replace(last, seq=999), other)
+        kept.observe(last._replace(seq=999), other)
     with pytest.raises(ValueError, match="placebo"):
-        kept.observe(replace(last, seq=1000), "placebo")
+        kept.observe(last._replace(seq=1000), "placebo")
 
 
 def test_the_bound_holds_and_visits_stay() -> None:
