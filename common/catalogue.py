@@ -133,8 +133,18 @@ class Metric(Enum):
     LEARNER_RING = _gauge("learner_ring_frames", "Frames in the replay ring.")
     LEARNER_CAPACITY = _gauge("learner_ring_capacity_frames", "Frames that fit into the replay ring.")
     LEARNER_REPLAY = _gauge("learner_replay_ratio", "Frames sampled for training ÷ frames admitted.")
+    LEARNER_FORFEITED = _counter(
+        "learner_forfeited_samples_total", "Samples that the replay ratio allowed and the learner was too slow to take."
+    )
     LEARNER_WAITING = _gauge("learner_waiting", "1 for the reason why the learner does not train now.", "reason")
     LEARNER_VERSION = _gauge("learner_weights_version", "Newest weights version.")
+    LEARNER_ACKNOWLEDGED = _counter(
+        "learner_versions_acknowledged_total", "Versions of this process that the registry has said it keeps."
+    )
+    LEARNER_ABANDONED = _counter(
+        "learner_versions_abandoned_total",
+        "Versions that the registry refused or failed, or that newer ones displaced before it answered.",
+    )
     LEARNER_STALENESS_VERSIONS = _histogram(
         "learner_staleness_versions", "Newest minus acting weights version of an admitted frame.",
         0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 50.0, 100.0,
@@ -145,6 +155,12 @@ class Metric(Enum):
     )  # fmt: skip
     LEARNER_STALENESS_MEDIAN_VERSIONS = _gauge("learner_staleness_median_versions", "Median staleness, lately.")
     LEARNER_STALENESS_MEDIAN_SECONDS = _gauge("learner_staleness_median_seconds", "Median staleness, lately.")
+    LEARNER_STALENESS_LATEST_VERSIONS = _gauge("learner_staleness_latest_versions", "Staleness of the newest frame.")
+    LEARNER_STALENESS_LATEST_SECONDS = _gauge("learner_staleness_latest_seconds", "Staleness of the newest frame.")
+    LEARNER_STALENESS_MEAN_VERSIONS = _gauge("learner_staleness_mean_versions", "Mean staleness, lately.")
+    LEARNER_STALENESS_MEAN_SECONDS = _gauge("learner_staleness_mean_seconds", "Mean staleness, lately.")
+    LEARNER_STALENESS_MAX_VERSIONS = _gauge("learner_staleness_max_versions", "Greatest staleness, lately.")
+    LEARNER_STALENESS_MAX_SECONDS = _gauge("learner_staleness_max_seconds", "Greatest staleness, lately.")
     LEARNER_EXPERIENCES = _gauge("learner_ledger_experiences", "Experiences in the ledger.")
     LEARNER_RESETS = _counter("learner_stream_resets_total", "Times the Redis server was found restarted empty.")
     LEARNER_HEALTH = _gauge("learner_health", "Health measured on the last batches, by measure.", "measure")

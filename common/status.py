@@ -97,10 +97,16 @@ class LearnerStatus:
         ring: Frames in the replay ring.
         capacity: Frames that fit into it.
         replay_ratio: Frames sampled ÷ frames admitted.
+        forfeited: Samples that the ratio allowed and the learner was too slow to take.
         waiting: Why the learner does not train just now: empty, `fill`, `ratio`, `new` or `paused`.
         version: Newest weights version.
         staleness_versions: Median of (newest − acting) version over the frames admitted lately.
         staleness_seconds: Median age of the acting weights over the same frames, seconds.
+        staleness_latest_versions: Of the newest of these frames; likewise `staleness_latest_seconds`.
+        staleness_mean_versions: Mean over these frames; likewise `staleness_mean_seconds`.
+        staleness_max_versions: Most over these frames; likewise `staleness_max_seconds`.
+        versions_acknowledged: Versions of this process that the registry has said it keeps.
+        versions_abandoned: Versions of this process that it refused, failed, or that newer ones displaced first.
         experiences: Experiences in the ledger.
         counts: The accounting by actor.
         stream_resets: Times another server process was found behind the same address.
@@ -115,10 +121,19 @@ class LearnerStatus:
     ring: int = 0
     capacity: int = 0
     replay_ratio: float = 0.0
+    forfeited: float = 0.0
     waiting: str = ""
     version: int = 0
     staleness_versions: float = 0.0
     staleness_seconds: float = 0.0
+    staleness_latest_versions: float = 0.0
+    staleness_latest_seconds: float = 0.0
+    staleness_mean_versions: float = 0.0
+    staleness_mean_seconds: float = 0.0
+    staleness_max_versions: float = 0.0
+    staleness_max_seconds: float = 0.0
+    versions_acknowledged: int = 0
+    versions_abandoned: int = 0
     experiences: int = 0
     counts: Mapping[str, ReaderCounts] = field(default_factory=dict[str, ReaderCounts])
     stream_resets: int = 0

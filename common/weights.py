@@ -18,6 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from common.config.model import PayloadDtype
 from common.messages import VersionInfo
 
 
@@ -26,6 +27,10 @@ class PayloadKind(StrEnum):
 
     ENCODER = "encoder"
     FULL = "full"
+
+
+DTYPES: Mapping[PayloadDtype, torch.dtype] = {PayloadDtype.BF16: torch.bfloat16, PayloadDtype.FP32: torch.float32}
+"""The dtype of floating-point parameters in a payload, by the name that the config gives it."""
 
 
 def pack(tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.bfloat16) -> bytes:
@@ -38,7 +43,10 @@ def pack(tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.bfloat16) -> 
 
 
 def unpack(payload: bytes | memoryview) -> dict[str, Tensor]:
-    """Reads a payload back, on the CPU and in the dtype it was sent in; copies, so that the source may go away."""
+    """Reads a payload back, on the CPU and in the dtype it was sent in; copies, so that the source may go away.
+
+    A view is copied once more than bytes: safetensors reads from bytes and files alone.
+    """
     return safetensors.torch.load(bytes(payload))
 
 
@@ -60,6 +68,16 @@ class WeightSink(Protocol):
 
     def offer(self, info: VersionInfo, payloads: Mapping[PayloadKind, bytes]) -> None:
         """Hands over a new version; returns at once."""
+        ...
+
+    @property
+    def acknowledged(self) -> int:
+        """Versions that the registry has said it keeps, as far as is known now; never waits."""
+        ...
+
+    @property
+    def abandoned(self) -> int:
+        """Versions that it refused or failed, or that newer ones displaced before it answered; never waits."""
         ...
 
 

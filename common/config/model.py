@@ -104,6 +104,15 @@ class MaskConfig:
             raise checks.refuse(self, "target_scale", "a block of half the picture or more leaves no context")
 
 
+class PayloadDtype(StrEnum):
+    """How floating-point parameters travel from the learner to everybody."""
+
+    BF16 = "bf16"
+    """Half the bytes; what acts is the rounded network."""
+    FP32 = "fp32"
+    """Every bit as the learner has it."""
+
+
 class Regulariser(StrEnum):
     """Term added to the I-JEPA loss against collapse."""
 
@@ -156,10 +165,16 @@ class ReplayConfig:
         capacity: Frames in the ring buffer; the oldest gives way.
         min_fill: Frames in the ring before the first step.
         replay_ratio: Frames sampled ÷ frames admitted that the limiter allows; the learner waits when it is ahead.
-        slack: Batches the learner may be ahead of the ratio; below 1 it could never take its first step.
+        slack: Batches the learner may be ahead of the ratio (Reverb's least difference); at least 1, so that the first
+            step is due as soon as `min_fill` is reached.
+        max_behind: Batches the learner may be behind the ratio and still catch up (Reverb's greatest difference); what
+            it earns beyond is forfeited and counted, 0 for no bound. By default what a ring of 8192 frames earns at
+            ratio 8 and batches of 64: a learner that keeps its ratio never comes near, and one further behind would
+            train on the frames of now for the sake of those that the ring has replaced.
         min_new: Frames that must be admitted between two slices of training; 0 for none.
         max_staleness: Age of the weights that acted on a frame, at its capture, above which learners leave it out; 0
             for any age. Frames seen before the first version have no age and pass.
+        staleness_half_life: Age of those weights that halves a frame's chance to be sampled; 0 samples uniformly.
     """
 
     GROUP: ClassVar[str] = "learner.replay"
@@ -168,13 +183,15 @@ class ReplayConfig:
     min_fill: int = 256
     replay_ratio: float = 8.0
     slack: float = 2.0
+    max_behind: float = 1024.0
     min_new: int = 0
     max_staleness: Seconds = 0.0
+    staleness_half_life: Seconds = 0.0
 
     def __post_init__(self) -> None:
         checks.positive(self, "capacity", "min_fill", "replay_ratio")
         checks.between(self, 1, 1e6, "slack")
-        checks.not_negative(self, "min_new", "max_staleness")
+        checks.not_negative(self, "max_behind", "min_new", "max_staleness", "staleness_half_life")
         if self.min_fill > self.capacity:
             raise checks.refuse(self, "min_fill", f"can never be reached with capacity = {self.capacity}")
 
@@ -188,6 +205,9 @@ class LearnerConfig:
         threads: CPU threads of torch in the learner's process.
         nice: Unix niceness of the learner's process, so that actors keep their pace on a shared machine.
         publish_every: Seconds between weights versions.
+        payload_dtype: `bf16` or `fp32`: floating-point parameters as they are sent and hashed.
+        versions_kept: Newest versions that the registry keeps for whoever asks; at least 2, since readers of published
+            versions may need the one before a candidate.
         checkpoint_every: Seconds between checkpoints.
         checkpoints_kept: Newest checkpoints that stay on disk.
         slice: Longest time one `train()` runs before pause, publication and checkpoints get their turn.
@@ -203,6 +223,8 @@ class LearnerConfig:
     threads: int = 1
     nice: int = 10
     publish_every: Seconds = 5.0
+    payload_dtype: PayloadDtype = PayloadDtype.BF16
+    versions_kept: int = 4
     checkpoint_every: Seconds = 60.0
     checkpoints_kept: int = 3
     slice: Seconds = 1.0
@@ -210,9 +232,19 @@ class LearnerConfig:
     def __post_init__(self) -> None:
         checks.positive(self, "threads", "publish_every", "slice")
         checks.positive(self, "checkpoint_every")
-        checks.between(self, 2, 1000, "checkpoints_kept")
+        checks.between(self, 2, 1000, "checkpoints_kept", "versions_kept")
         checks.between(self, 0, 19, "nice")
         if self.device not in ("auto", "cpu", "cuda") and not self.device.startswith("cuda:"):
             raise checks.refuse(self, "device", "must be auto, cpu, cuda or cuda:N")
         if self.replay.min_fill < self.optim.batch_size:
             raise checks.refuse(self, "replay.min_fill", f"must be at least optim.batch_size = {self.optim.batch_size}")
+        self._check_limiter()
+
+    def _check_limiter(self) -> None:
+        """As Reverb does, refuses a band of the limiter that one insert or one batch could not move in."""
+        replay, batch = self.replay, self.optim.batch_size
+        earned = replay.replay_ratio * max(1, replay.min_new)
+        least = max(earned, batch) / batch - replay.slack
+        if replay.max_behind and replay.max_behind < least:
+            allowed = f"must be 0 or at least {least:g}: {earned:g} samples are earned at once, a batch takes {batch}"
+            raise checks.refuse(self, "replay.max_behind", allowed)
