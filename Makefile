@@ -1,6 +1,6 @@
 # Everything runs in .venv, which the first target that needs it creates; only git, make and Python ≥ 3.12 are needed.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-faults test-cluster soak bench format check type lock clean
+.PHONY: help install run test test-faults test-cluster soak bench fuzz format check type lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,6 +41,9 @@ soak: $(STAMP)  ## A long run, watched for leaks and lost frames
 
 bench: $(STAMP)  ## Benchmarks, each beside its limit in the same run
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+fuzz: $(STAMP)  ## Five minutes of coverage-guided fuzz of the decoder (ARGS=60 for one)
+	@$(BIN)/python -m tests.fuzz.wire $(ARGS)
 
 format: $(STAMP)  ## Format and fix what can be fixed
 	@$(BIN)/ruff format .

@@ -56,7 +56,7 @@ class Parts:
         self._registry: Any = (
             ray.remote(WeightRegistry)
             .options(name="registry", num_cpus=0, max_concurrency=1000, max_restarts=-1, max_task_retries=0)
-            .remote()
+            .remote(run.learner.versions_kept)
         )
 
     def actor(self, index: int) -> Any:

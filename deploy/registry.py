@@ -26,12 +26,18 @@ from common.weights import PayloadKind, StoredVersion, VersionStore
 
 PATIENCE = 30.0
 """Seconds that a reader waits for the registry."""
+HELD = 2
+"""Offers that wait for the registry's answer at most; a newer one displaces the oldest."""
 
 _log = logging.getLogger(__name__)
 
 
 class WeightRegistry:
-    """Keeps the newest versions; an asynchronous Ray actor."""
+    """Keeps the newest versions; an asynchronous Ray actor.
+
+    Args:
+        keep: Versions that are kept.
+    """
 
     def __init__(self, keep: int = 4) -> None:
         self._store = VersionStore[Any](keep)
@@ -66,7 +72,7 @@ class WeightRegistry:
 
 
 class RayWeightSink:
-    """The learner's end: holds what was offered until the registry has fetched it.
+    """The learner's end: holds what was offered until the registry has fetched it. Any thread may call it.
 
     Args:
         registry: Handle of the registry.
@@ -85,28 +91,32 @@ class RayWeightSink:
 
     def offer(self, info: VersionInfo, payloads: Mapping[PayloadKind, bytes]) -> None:
         """Announces a new version; returns at once."""
-        self._settle()
-        with self._lock:
-            self._held[info.version] = payloads
-            while len(self._held) > 2:
-                oldest, _ = self._held.popitem(last=False)
-                self._pending.pop(oldest, None)
-                self._abandoned += 1
         learner = ray.get_runtime_context().current_actor
-        self._pending[info.version] = self._registry.offer.remote(info, list(payloads), learner)
+        with self._lock:
+            self._settle()
+            self._pending[info.version] = self._registry.offer.remote(info, list(payloads), learner)
+            self._held[info.version] = payloads
+            while len(self._held) > HELD:
+                oldest, _ = self._held.popitem(last=False)
+                del self._pending[oldest]
+                self._abandoned += 1
 
     @property
     def acknowledged(self) -> int:
-        """Versions that the registry has said it keeps, as of the last offer."""
-        return self._acknowledged
+        """Versions that the registry has said it keeps, up to now."""
+        with self._lock:
+            self._settle()
+            return self._acknowledged
 
     @property
     def abandoned(self) -> int:
-        """Versions that the registry refused or failed, or that newer ones displaced before it answered."""
-        return self._abandoned
+        """Versions that the registry refused or failed, or that newer ones displaced before it answered, up to now."""
+        with self._lock:
+            self._settle()
+            return self._abandoned
 
     def _settle(self) -> None:
-        """Lets go of the payloads whose offer has been answered."""
+        """Lets go of the payloads whose offer has been answered, without waiting; the caller holds the lock."""
         for version, answer in list(self._pending.items()):
             if not ray.wait([answer], timeout=0)[0]:
                 continue
@@ -115,11 +125,9 @@ class RayWeightSink:
             except Exception as error:  # the registry died: its successor gets the next version
                 _log.warning("offer of version %d failed: %s", version, type(error).__name__)
                 kept = False
-            del self._pending[version]
+            del self._pending[version], self._held[version]
             self._acknowledged += kept
             self._abandoned += not kept
-            with self._lock:
-                self._held.pop(version, None)
 
     def payload(self, version: int, kind: PayloadKind) -> NDArray[np.uint8]:
         """The bytes of a payload offered lately, uint8 [bytes].
@@ -143,7 +151,15 @@ class RayWeightSource:
 
     def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, memoryview] | None:
         """Returns the newest version above `version`, or None; the payload is a view of Ray's object store."""
-        found: Any = ray.get(self._registry.pull_if_newer.remote(version, kind), timeout=PATIENCE)
+        return self._fetch(self._registry.pull_if_newer.remote(version, kind))
+
+    def pull(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, memoryview] | None:
+        """Returns the version of this number while the registry keeps it; None where it is gone or not to be seen."""
+        return self._fetch(self._registry.version.remote(version, kind))
+
+    @staticmethod
+    def _fetch(answer: Any) -> tuple[VersionInfo, memoryview] | None:
+        found: Any = ray.get(answer, timeout=PATIENCE)
         if found is None:
             return None
         info, (reference,) = found

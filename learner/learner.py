@@ -30,13 +30,13 @@ from common.messages import Datum
 from common.metrics import Metrics
 from common.status import LearnerStatus
 from common.stream import StreamKeys, StreamReader, connect
-from common.weights import WeightSink
+from common.weights import DTYPES, WeightSink
 from learner.checkpoint import Checkpoint
 from learner.ingest import Ingest
 from learner.ledger import Ledger
 from learner.limiter import SampleToInsertLimiter
 from learner.publication import PublishedModel, Publisher
-from learner.replay import Batch, ReplayRing
+from learner.replay import Batch, ReplayRing, staleness_weight
 from learner.step import TrainingStep
 from learner.trainer import BUFFER, MODEL, IJepaTrainer
 
@@ -79,6 +79,7 @@ class Learner:
         torch.set_num_threads(config.threads)
         self._config = config
         self._stream = stream
+        self._sink = sink
         self._requests: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._closing = threading.Event()
         self._paused = threading.Event()
@@ -91,7 +92,13 @@ class Learner:
         self._step = TrainingStep(model, config.optim, config.masks, seed=run.seed, device=choose_device(config.device))
         self._ledger = Ledger.from_table(checkpoint.ledger) if checkpoint else Ledger()
         self._limiter = SampleToInsertLimiter.from_config(config.replay, config.optim.batch_size)
-        self._ring = ReplayRing(config.replay.capacity, run.world.image_size, seed=run.seed, admit=self._admit)
+        self._ring = ReplayRing(
+            config.replay.capacity,
+            run.world.image_size,
+            seed=run.seed,
+            admit=self._admit,
+            weigh=self._weigh if config.replay.staleness_half_life else None,
+        )
         if checkpoint:
             self._restore(model, checkpoint)
         version = max(version, int(state.get("version", 0)))
@@ -99,6 +106,8 @@ class Learner:
             sink,
             every=config.publish_every,
             version=version,
+            dtype=DTYPES[config.payload_dtype],
+            moments=state.get("moments"),
             offered=lambda seconds: self.metrics.observe(Metric.LEARNER_PUBLISH_SECONDS, seconds),
         )
         self._model = PublishedModel(model, self._publisher, self._step.device)
@@ -163,7 +172,9 @@ class Learner:
         """
         if (failure := self.failure or self._ingest.failure) is not None:
             raise failure
-        behind, age = np.median(list(self._staleness) or [(0.0, 0.0)], axis=0).tolist()
+        recent = np.array(list(self._staleness) or [(0.0, 0.0)])  # [frames, (versions, seconds)]
+        behind, age = np.median(recent, axis=0).tolist()
+        latest, mean, most = recent[-1].tolist(), recent.mean(0).tolist(), recent.max(0).tolist()
         return LearnerStatus(
             step=self._step.step,
             images=self._trainer.images,
@@ -173,10 +184,19 @@ class Learner:
             ring=len(self._ring),
             capacity=self._ring.capacity,
             replay_ratio=self._limiter.achieved,
+            forfeited=self._limiter.forfeited,
             waiting="paused" if self._paused.is_set() else self._trainer.waiting,
             version=self._publisher.version,
             staleness_versions=behind,
             staleness_seconds=age,
+            staleness_latest_versions=latest[0],
+            staleness_latest_seconds=latest[1],
+            staleness_mean_versions=mean[0],
+            staleness_mean_seconds=mean[1],
+            staleness_max_versions=most[0],
+            staleness_max_seconds=most[1],
+            versions_acknowledged=self._sink.acknowledged,
+            versions_abandoned=self._sink.abandoned,
             experiences=len(self._ledger),
             counts=self._ingest.counts(),
             stream_resets=self._ingest.resets,
@@ -206,7 +226,7 @@ class Learner:
         self._thread.join(10.0)
 
     def _admit(self, datum: Datum) -> int:
-        self._limiter.inserted += 1
+        self._limiter.insert()
         self._ingest.note_added()
         return self._ledger.admit(datum, step=self._step.step, now_ns=wall.time_ns())
 
@@ -229,6 +249,9 @@ class Learner:
     def _is_stale(self, datum: Datum) -> bool:
         limit = self._config.replay.max_staleness
         return bool(limit) and (self._age(datum) or 0.0) > limit
+
+    def _weigh(self, datum: Datum) -> float:
+        return staleness_weight(self._age(datum), self._config.replay.staleness_half_life)
 
     def _note_step(self, batch: Batch, drawn_ns: int, done_ns: int) -> None:
         """Measures how long the frames waited for their first step, and how long it took."""
@@ -290,8 +313,9 @@ class Learner:
             state={
                 "stream": self._stream,
                 "version": self._publisher.version,
+                "moments": self._publisher.moments(),
                 "images": self._trainer.images,
-                "limiter": {"inserted": self._limiter.inserted, "sampled": self._limiter.sampled},
+                "limiter": self._limiter.state(),
                 "training_step": self._step.numbers(),
                 "replay": self._ring.numbers(),
                 "ingest": ingest,
@@ -307,5 +331,4 @@ class Learner:
         tensors = {name: torch.from_numpy(array) for name, array in checkpoint.optimiser.items()}  # pyright: ignore[reportUnknownMemberType]
         self._step.restore(tensors, state["training_step"])
         self._ring.restore(checkpoint.replay, state["replay"])
-        self._limiter.inserted = int(state["limiter"]["inserted"])
-        self._limiter.sampled = int(state["limiter"]["sampled"])
+        self._limiter.restore(state["limiter"])

@@ -26,6 +26,7 @@ class Publisher:
         version: Version to count on from.
         dtype: Of the floating-point parameters as they are sent.
         offered: Told of each version how long ago its last step ended, seconds.
+        moments: What an earlier publisher's `moments()` gave.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Publisher:
         version: int = 0,
         dtype: torch.dtype = torch.bfloat16,
         offered: Callable[[float], None] = lambda seconds: None,
+        moments: Mapping[str, int] | None = None,
     ) -> None:
         self._sink = sink
         self._every = every
@@ -43,7 +45,7 @@ class Publisher:
         self._offered = offered
         self._last = -float("inf")
         self.version = version
-        self._created_ns: dict[int, int] = {}
+        self._created_ns = {int(version): born for version, born in (moments or {}).items()}
         self._digests: dict[int, str] = {}
 
     def due(self) -> bool:
@@ -51,7 +53,7 @@ class Publisher:
         return wall.monotonic() - self._last >= self._every
 
     def born(self, version: int) -> int | None:
-        """Wall clock of a version's making, ns; None where this learner did not make it, or long ago."""
+        """Wall clock of a version's making, ns; None where it is not known, or too long ago."""
         return self._created_ns.get(version)
 
     def newest_at(self, moment_ns: int) -> int:
@@ -60,6 +62,10 @@ class Publisher:
             if born <= moment_ns:
                 return version
         return 0
+
+    def moments(self) -> dict[str, int]:
+        """Wall clock of each version's making, ns, as JSON-able values: so that a restart forgets no version's age."""
+        return {str(version): born for version, born in self._created_ns.items()}
 
     def digests(self) -> dict[int, str]:
         """Hash of the encoder's parameters by published version."""

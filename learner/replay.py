@@ -1,4 +1,9 @@
-"""The replay ring: frames in one preallocated block, oldest replaced first, sampled uniformly."""
+"""The replay ring: frames in one preallocated block, oldest replaced first, sampled uniformly or by weight.
+
+Without weights a draw is one call for uniform integers. With weights it is a binary search in their cumulative sum,
+which is taken anew at the first draw after an addition: O(capacity) once a batch (40 µs for 16384 frames), then
+O(log capacity) a frame, all in NumPy.
+"""
 
 import time as wall
 from collections.abc import Callable, Mapping
@@ -14,6 +19,18 @@ from common.messages import Datum
 
 QUEUE = 65536
 """Bound of the collector's queue, which drops silently when it is full: never reached, the ingest stops long before."""
+FADED = 40.0
+"""Half-lives after which a weight falls no more: alone, such frames are still drawn; beside fresh ones, never."""
+
+
+def staleness_weight(age: float | None, half_life: float) -> float:
+    """Weight of a frame by the age of the weights that acted on it: 2^(−age ÷ half_life), and 1 for no known age.
+
+    Args:
+        age: Of the weights at the frame's capture, seconds; below 0 (clocks differ) counts as 0.
+        half_life: Age that halves the weight, seconds.
+    """
+    return 1.0 if age is None else 2.0 ** -min(max(age, 0.0) / half_life, FADED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +56,18 @@ class ReplayRing(DataBuffer[Datum, NDArray[np.uint8]]):
         image_size: Height and width of a frame, pixels.
         seed: Of the sampling.
         admit: Called with each datum that is added; returns the ledger row of its experience.
+        weigh: Called with each datum that is added; returns its weight, above 0. None samples uniformly.
     """
 
-    def __init__(self, capacity: int, image_size: tuple[int, int], *, seed: int, admit: Callable[[Datum], int]) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        image_size: tuple[int, int],
+        *,
+        seed: int,
+        admit: Callable[[Datum], int],
+        weigh: Callable[[Datum], float] | None = None,
+    ) -> None:
         super().__init__(QUEUE)
         self._frames = np.zeros((capacity, *image_size, 3), np.uint8)
         self._rows = np.zeros(capacity, np.int32)
@@ -49,6 +75,9 @@ class ReplayRing(DataBuffer[Datum, NDArray[np.uint8]]):
         self._unused = np.zeros(capacity, np.bool_)
         self._generator = np.random.default_rng(seed)
         self._admit = admit
+        self._weigh = weigh
+        self._weights = np.ones(capacity if weigh else 0, np.float64)
+        self._cumulative: NDArray[np.float64] | None = None
         self.added = 0
 
     @property
@@ -67,6 +96,9 @@ class ReplayRing(DataBuffer[Datum, NDArray[np.uint8]]):
         self._rows[slot] = self._admit(data)
         self._times[slot] = data.captured_ns, wall.time_ns()
         self._unused[slot] = True
+        if self._weigh is not None:
+            self._weights[slot] = self._weigh(data)
+            self._cumulative = None
         self.added += 1
 
     @override
@@ -75,26 +107,37 @@ class ReplayRing(DataBuffer[Datum, NDArray[np.uint8]]):
         return self._frames[: len(self)].copy()
 
     def sample(self, count: int) -> Batch:
-        """Draws frames uniformly, with replacement.
+        """Draws frames with replacement.
 
         Args:
             count: Number of frames.
         """
-        slots = self._generator.integers(len(self), size=count)
+        slots = self._generator.integers(len(self), size=count) if self._weigh is None else self._draw(count)
         fresh = np.unique(slots[self._unused[slots]])
         self._unused[fresh] = False
         return Batch(np.take(self._frames, slots, axis=0), self._rows[slots], self._times[fresh])
 
+    def _draw(self, count: int) -> NDArray[np.int64]:
+        """Draws slots in proportion to their weights."""
+        if self._cumulative is None:
+            self._cumulative = np.cumsum(self._weights[: len(self)])
+        points = self._generator.random(count) * self._cumulative[-1]
+        slots = cast(Any, self._cumulative).searchsorted(points, side="right")
+        return np.minimum(slots, len(self) - 1)  # rounding may put a point on the very end
+
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Contents as arrays, copied: `frames` uint8 [len, H, W, 3] and `rows` int32 [len], by slot."""
-        return {"frames": self._frames[: len(self)].copy(), "rows": self._rows[: len(self)].copy()}
+        """Contents by slot, copied: `frames` uint8 [len, H, W, 3], `rows` int32 [len], any `weights` float64 [len]."""
+        arrays: dict[str, NDArray[Any]] = {"frames": self._frames, "rows": self._rows}
+        if self._weigh is not None:
+            arrays["weights"] = self._weights
+        return {name: array[: len(self)].copy() for name, array in arrays.items()}
 
     def numbers(self) -> dict[str, Any]:
         """What `arrays` does not hold, as JSON-able values."""
         return {"added": self.added, "generator": self._generator.bit_generator.state}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, Any]) -> None:
-        """Takes over the contents that `arrays` and `numbers` gave.
+        """Takes over the contents that `arrays` and `numbers` gave; frames saved without weights weigh 1.
 
         Raises:
             CheckpointError: They are of another frame size or do not fit into this capacity.
@@ -107,5 +150,8 @@ class ReplayRing(DataBuffer[Datum, NDArray[np.uint8]]):
             )
         self._frames[: len(frames)] = frames
         self._rows[: len(frames)] = arrays["rows"]
+        if self._weigh is not None:
+            self._weights[: len(frames)] = arrays.get("weights", 1.0)
+            self._cumulative = None
         self.added = int(numbers["added"])
         self._generator.bit_generator.state = numbers["generator"]

@@ -118,7 +118,7 @@ class IJepaTrainer(Trainer):
     def _train_batch(self) -> "_Done":
         drawn = wall.time_ns()
         batch = self._ring.sample(self._batch)
-        self._limiter.sampled += self._batch
+        self._limiter.sample(self._batch)
         report = self._step(torch.from_numpy(batch.frames_BHWC))  # pyright: ignore[reportUnknownMemberType]
         self._moments.append((wall.monotonic(), self._batch))
         self._timed(batch, drawn, wall.time_ns())

@@ -1,30 +1,45 @@
 """Runs the benchmarks and prints one table: `make bench`, or `make bench ARGS=evaluator` for one of them."""
 
 import json
+import logging
 import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.broadcast import broadcast
+from tests.bench.collect import collect
 from tests.bench.evaluator import evaluator
+from tests.bench.fleet import fleet
+from tests.bench.inference import inference
 from tests.bench.measure import Result
 from tests.bench.step import training_step
-from tests.bench.stream import collect, reader, sample, writer
+from tests.bench.stream import reader, sample, writer
 
-QUICK = {"writer": writer, "reader": reader, "collect": collect, "sample": sample, "step": training_step}
-BENCHMARKS = QUICK | {"evaluator": evaluator}
+USUAL = {
+    "writer": writer,
+    "reader": reader,
+    "sample": sample,
+    "collect": collect,
+    "broadcast": broadcast,
+    "inference": inference,
+    "fleet": fleet,
+    "step": training_step,
+}
+BENCHMARKS = USUAL | {"evaluator": evaluator}
 
 
 def main(names: list[str]) -> int:
-    """Runs the benchmarks with these names; without names all that take seconds."""
+    """Runs the benchmarks with these names; without names all but the evaluator's, about fifteen minutes."""
     if unknown := set(names) - BENCHMARKS.keys():
         print(f"unknown benchmark {sorted(unknown)[0]!r}: must be one of {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
+    logging.basicConfig(level=logging.ERROR)
     results: list[Result] = []
-    for name in names or QUICK:
+    for name in names or USUAL:
         results += BENCHMARKS[name]()
-    table = Table("what", "ours", "limit", "ours ÷ limit", "at least", title="medians of alternating rounds")
+    table = Table("what", "ours", "limit", "ours ÷ limit", "goal", title="medians of alternating rounds")
     for result in results:
         share = "" if result.ratio is None else f"{result.ratio:.2f}"
         table.add_row(result.what, result.ours, result.limit, share, result.goal)

@@ -35,6 +35,11 @@ LEARNER = LearnerStatus(
     step=10,
     images=320,
     waiting="ratio",
+    forfeited=12.5,
+    staleness_versions=2.0,
+    staleness_max_seconds=7.5,
+    versions_acknowledged=4,
+    versions_abandoned=1,
     counts={"actor-0": ReaderCounts(unread=3, withheld=20, guard=10, admitted=59, missed=1)},
     health={"grad_norm": 0.5},
 )
@@ -93,6 +98,15 @@ def test_the_accounting_can_be_redone_from_the_samples_alone() -> None:
     assert value["engram_actor_captured_frames_total"] == written + dropped + value["engram_actor_spooled_frames"]
     read = sum(s.value for s in samples(LEARNER) if s.metric in (Metric.LEARNER_READ, Metric.LEARNER_UNREAD))
     assert read == written
+
+
+def test_what_a_learner_says_of_itself_arrives_under_its_name() -> None:
+    value = {sample.key: sample.value for sample in samples(LEARNER)}
+    assert value["engram_learner_forfeited_samples_total"] == 12.5
+    assert value["engram_learner_staleness_median_versions"] == 2.0
+    assert value["engram_learner_staleness_max_seconds"] == 7.5
+    assert value["engram_learner_versions_acknowledged_total"] == 4
+    assert value["engram_learner_versions_abandoned_total"] == 1
 
 
 def test_causes_that_never_came_are_zero_and_new_ones_are_shown() -> None:

@@ -1,7 +1,9 @@
+import pytest
 import torch
 
+from common.config.model import PayloadDtype
 from common.messages import VersionInfo
-from common.weights import PayloadKind, StoredVersion, VersionStore, digest, pack, unpack
+from common.weights import DTYPES, PayloadKind, StoredVersion, VersionStore, digest, pack, unpack
 
 
 def info(version: int, *, published: bool = True) -> VersionInfo:
@@ -75,6 +77,22 @@ def test_the_hash_honours_the_dtype_that_was_sent() -> None:
     arrived = unpack(memoryview(pack(tensors, torch.float32)))
     assert torch.equal(arrived["b"], tensors["b"])
     assert digest(tensors, torch.float32) == digest(arrived, torch.float32) != digest(tensors)
+
+
+@pytest.mark.parametrize("name", PayloadDtype)
+def test_every_dtype_of_the_config_travels(name: PayloadDtype) -> None:
+    tensors, dtype = parameters(), DTYPES[name]
+    arrived = unpack(pack(tensors, dtype))
+    assert all(arrived[key].equal(tensor.to(dtype)) for key, tensor in tensors.items())
+    assert digest(arrived, dtype) == digest(tensors, dtype)
+
+
+def test_what_arrived_outlives_its_source() -> None:
+    tensors = parameters()
+    source = bytearray(pack(tensors, torch.float32))
+    arrived = unpack(memoryview(source))
+    source[:] = bytes(len(source))
+    assert arrived["b"].equal(tensors["b"])
 
 
 def test_a_named_version_is_found_while_it_is_kept() -> None:

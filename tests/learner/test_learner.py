@@ -1,127 +1,21 @@
 """The learner as a plain object on a real stream: accounting, publication, checkpoint, resume."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from common.config import LearnerConfig, ModelConfig, OptimConfig, ReplayConfig, RunConfig, StreamConfig, WorldConfig
+from common.config import RunConfig
 from common.errors import CheckpointError
-from common.exposure import Exposure, ExposureRule
-from common.messages import Datum, VersionInfo
+from common.exposure import Exposure
 from common.stream import CaptureJournal, StreamKeys, StreamWriter, connect
 from common.weights import PayloadKind, digest, unpack
 from deploy.store import EmbeddedStore
 from learner import checkpoint as checkpoints
-from learner.checkpoint import Checkpoint
 from learner.learner import Learner
-
-type Make = Callable[..., Datum]
-STREAM = "test"
-RULE = ExposureRule(salt="seed-0", block=10.0)
-SIDE = 24
-
-
-class Sink:
-    """Keeps everything that is offered."""
-
-    def __init__(self) -> None:
-        self.offers: list[tuple[VersionInfo, Mapping[PayloadKind, bytes]]] = []
-
-    def offer(self, info: VersionInfo, payloads: Mapping[PayloadKind, bytes]) -> None:
-        self.offers.append((info, payloads))
-
-
-def until(condition: Callable[[], bool], timeout: float = 20.0) -> None:
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.01)
-
-
-class Source:
-    """Writes frames as an actor would: ten a second of visit time, as fast as possible."""
-
-    def __init__(self, url: str, folder: Path, make_datum: Make) -> None:
-        self._make = make_datum
-        self._generator = np.random.default_rng(3)
-        self.kinds: list[Exposure] = []
-        self.writer = StreamWriter(
-            lambda: connect(url),
-            keys=StreamKeys(STREAM),
-            actor="actor-0",
-            journal=CaptureJournal(folder / "actor-0.journal"),
-            length=5000,
-            spool=5000,
-        )
-
-    def write(self, frames: int) -> None:
-        for _ in range(frames):
-            moment = len(self.kinds) / 10
-            visit = "actor-0.1.0000"
-            self.kinds.append(RULE.classify(visit, moment))
-            frame = self._generator.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-            experience = RULE.experience(visit, moment)
-            self.writer.put(self._make(visit_time=moment, visit=visit, experience=experience, data=frame))
-        until(lambda: self.writer.counts().spooled == 0)
-
-
-@pytest.fixture
-def config(store: EmbeddedStore) -> RunConfig:
-    model = ModelConfig(patch_size=4, dim=24, depth=1, heads=2, predictor_dim=12, predictor_depth=1, predictor_heads=2)
-    return RunConfig(
-        redis_url=store.url,
-        world=WorldConfig(image_size=(SIDE, SIDE)),
-        stream=StreamConfig(budget=16 * 2**20),
-        learner=LearnerConfig(
-            model=model,
-            optim=OptimConfig(batch_size=8, warmup_steps=4),
-            replay=ReplayConfig(capacity=256, min_fill=64, replay_ratio=2.0),
-            publish_every=0.05,
-            slice=0.1,
-        ),
-    )
-
-
-@pytest.fixture
-def source(store: EmbeddedStore, tmp_path: Path, make_datum: Make) -> Iterator[Source]:
-    made = Source(store.url, tmp_path, make_datum)
-    yield made
-    made.writer.close()
-
-
-type Launch = Callable[..., tuple[Learner, Sink]]
-
-
-@pytest.fixture
-def launch(config: RunConfig) -> Iterator[Launch]:
-    """Starts learners, and closes them however the test ends."""
-    made: list[Learner] = []
-
-    def start(checkpoint: Checkpoint | None = None, version: int = 0) -> tuple[Learner, Sink]:
-        sink = Sink()
-        learner = Learner(config, stream=STREAM, sink=sink, checkpoint=checkpoint, version=version)
-        made.append(learner)
-        learner.start()
-        return learner, sink
-
-    yield start
-    for learner in made:
-        learner.close()
-
-
-def settled(learner: Learner) -> bool:
-    """The limiter stops it, and all its steps are booked."""
-    status = learner.status()
-    return status.waiting == "ratio" and status.images == status.step * 8
-
-
-def drained(learner: Learner, frames: int) -> bool:
-    counts = learner.status().counts.get("actor-0")
-    return counts is not None and counts.guard + counts.withheld + counts.admitted == frames and counts.unread == 0
+from tests.learner.source import RULE, SIDE, STREAM, Launch, Make, Sink, Source, drained, settled, until
 
 
 def test_every_written_frame_is_accounted_for_and_the_ratio_is_kept(launch: Launch, source: Source) -> None:
@@ -320,14 +214,15 @@ def test_frames_that_old_weights_acted_on_are_gated(config: RunConfig, source: S
                         captured_ns=now + age * 10**9,
                     )
                 )
-        until(lambda: learner.status().counts["actor-0"].gated > before.gated and not unread(learner))
+        until(
+            lambda: (
+                learner.status().counts["actor-0"].gated > before.gated
+                and learner.status().counts["actor-0"].unread == 0
+            )
+        )
         assert learner.status().counts["actor-0"].gated - before.gated == 20
     finally:
         learner.close()
-
-
-def unread(learner: Learner) -> int:
-    return learner.status().counts["actor-0"].unread
 
 
 def test_a_slice_waits_for_new_frames(config: RunConfig, source: Source) -> None:
