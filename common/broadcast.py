@@ -1,6 +1,6 @@
 """Weights over Redis, for hosts outside Ray: chunks first, then one small manifest that names them.
 
-    learner ── chunks, then MULTI [manifest] EXEC ─► Redis ◄─ GETRANGE manifest, then its chunks ── reader
+    relay ── chunks, then MULTI [manifest] EXEC ─► Redis ◄─ GETRANGE manifest, then its chunks ── reader
 
 A reader trusts the manifest's hash alone: a payload whose chunks went away or changed under it is read again from the
 newest manifest. Nothing is unpickled and every size is bounded.
@@ -134,7 +134,12 @@ def _require(holds: bool, what: str) -> None:
 
 
 def publish(
-    client: Any, keys: WeightKeys, info: VersionInfo, payloads: Mapping[PayloadKind, bytes], *, keep: int = 2
+    client: Any,
+    keys: WeightKeys,
+    info: VersionInfo,
+    payloads: Mapping[PayloadKind, bytes | memoryview],
+    *,
+    keep: int = 2,
 ) -> bool:
     """Writes a version's payloads, then makes them the newest at once.
 
@@ -186,23 +191,17 @@ def publish(
     return True
 
 
-class RedisWeightSink:
-    """The learner's end: writes in the caller's thread.
+def remove(client: Any, keys: WeightKeys) -> None:
+    """Removes the weights of one stream from the server.
 
-    Args:
-        client: Redis client that returns bytes.
-        keys: Names of the keys.
-        keep: Versions of each kind whose chunks stay.
+    Raises:
+        redis.RedisError: The server does not answer.
     """
-
-    def __init__(self, client: Any, keys: WeightKeys, *, keep: int = 2) -> None:
-        self._client = client
-        self._keys = keys
-        self._keep = keep
-
-    def offer(self, info: VersionInfo, payloads: Mapping[PayloadKind, bytes]) -> None:
-        """Writes a version; returns when Redis has it."""
-        publish(self._client, self._keys, info, payloads, keep=self._keep)
+    for kind in PayloadKind:
+        for entry in client.zrange(keys.kept(kind), 0, -1):
+            version, chunks = map(int, entry.decode().split(":"))
+            client.unlink(*(keys.chunk(version, kind, index) for index in range(chunks)))
+        client.unlink(keys.manifest(kind), keys.kept(kind))
 
 
 class RedisWeightSource:

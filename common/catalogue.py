@@ -183,4 +183,8 @@ class Metric(Enum):
     DRIVER_STORE_UP = _gauge("driver_store_up", "1 if the Redis server answered.")
     DRIVER_STORE_MEMORY = _gauge("driver_store_memory_bytes", "Memory used by the Redis server.")
     DRIVER_STORE_BUDGET = _gauge("driver_store_budget_bytes", "Bytes that all streams may hold together.")
+    DRIVER_STORE_RESTARTS = _counter("driver_store_restarts_total", "Times the embedded Redis server was brought back.")
+    DRIVER_STORE_RELAYED = _gauge(
+        "driver_store_weights_version", "Newest weights version that Redis holds for hosts outside Ray; 0 for none."
+    )
     DRIVER_STORE_ENTRIES = _gauge("driver_store_entries", "Entries in an actor's stream.", "actor")

@@ -160,6 +160,8 @@ def _driver(status: RunStatus) -> Iterator[Sample]:
     yield Sample(Metric.DRIVER_STORE_UP, status.store.up)
     yield Sample(Metric.DRIVER_STORE_MEMORY, status.store.memory)
     yield Sample(Metric.DRIVER_STORE_BUDGET, status.store.budget)
+    yield Sample(Metric.DRIVER_STORE_RESTARTS, status.store.restarts)
+    yield Sample(Metric.DRIVER_STORE_RELAYED, status.store.relayed)
     yield from _by_name(Metric.DRIVER_STORE_ENTRIES, status.store.entries)
 
 

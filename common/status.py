@@ -180,12 +180,16 @@ class StoreStatus:
         entries: Entries in each actor's stream.
         memory: Bytes used by the server.
         budget: Bytes that the streams may hold.
+        restarts: Times that an embedded server died and was brought back.
+        relayed: Newest weights version that it holds for hosts outside Ray; 0 for none.
     """
 
     up: bool = False
     entries: Mapping[str, int] = field(default_factory=dict[str, int])
     memory: int = 0
     budget: int = 0
+    restarts: int = 0
+    relayed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

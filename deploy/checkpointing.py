@@ -5,6 +5,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -28,10 +29,14 @@ class Checkpointer:
         directory: The run directory.
         every: Seconds between checkpoints.
         keep: Newest checkpoints that stay on disk.
+        saved: Called on the thread when one is on disk.
     """
 
-    def __init__(self, directory: RunDirectory, *, every: float, keep: int) -> None:
+    def __init__(
+        self, directory: RunDirectory, *, every: float, keep: int, saved: Callable[[], None] = lambda: None
+    ) -> None:
         self._directory = directory
+        self._saved = saved
         self._every = every
         self._keep = keep
         self._due = time.monotonic() + every
@@ -86,4 +91,5 @@ class Checkpointer:
         pyarrow.parquet.write_table(pa.table(dict(checkpoint.ledger)), partial)
         partial.replace(self._directory.path / "ledger.parquet")
         self._directory.event("checkpoint", step=checkpoint.step, version=checkpoint.state["version"])
+        self._saved()
         return path

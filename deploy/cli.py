@@ -152,10 +152,12 @@ def _worlds(words: list[str]) -> int:
 def _execute(config: RunConfig, *, resumed: bool) -> int:
     """Checks what can be checked, then runs; the heavy imports come after the refusals."""
     from actors.worlds import check_worlds
+    from deploy.memory import check_memory
 
     check_worlds(config.world)
+    check_memory(config)
     if config.redis_url:
-        check_server(config.redis_url, budget=config.stream.budget, stream="check")
+        check_server(config.redis_url, budget=config.stream.budget, stream="check", durability=config.stream.durability)
     from deploy.cluster import prepare_environment
 
     prepare_environment()

@@ -12,6 +12,7 @@ from pathlib import Path
 import ray
 
 from common.config import RunConfig
+from deploy.memory import object_store_bytes
 
 _ENVIRONMENT = {
     # Inherited by every process of the run. Spinning OpenMP workers slow the neighbours on shared cores ten times.
@@ -25,16 +26,6 @@ _ENVIRONMENT = {
 
 # Ray takes 127.0.0.1 for a mistake and listens on the host's outer address instead; Linux has the whole 127/8.
 _LOOPBACK = "127.0.0.2" if sys.platform == "linux" else None
-
-
-def object_store_bytes(run: RunConfig) -> int:
-    """Room for two checkpoints on their way to disk, and some versions of the weights."""
-    frame = run.world.image_size[0] * run.world.image_size[1] * 3
-    model = run.learner.model
-    encoder = 12 * model.dim**2 * model.depth
-    predictor = 12 * model.predictor_dim**2 * model.predictor_depth
-    floats = 4 * encoder + 3 * predictor  # parameters and moments of what is trained, and the target encoder
-    return 2 * (run.learner.replay.capacity * frame + 4 * floats) + 512 * 2**20
 
 
 def prepare_environment() -> None:

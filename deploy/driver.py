@@ -17,14 +17,13 @@ there. Only at the end it waits, each time for a bounded while: actors stop capt
 # Ray's handles are untyped.
 
 import logging
-import secrets
 import shutil
 import signal
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -37,14 +36,13 @@ from common.config import RunConfig
 from common.errors import RunError
 from common.metrics import Metrics, rows
 from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus
-from common.stream import StreamKeys, check_server, connect, last_beats, remove
 from deploy.checkpointing import Checkpointer
 from deploy.cluster import LocalCluster
 from deploy.discovery import MetricsDirectory
 from deploy.guardian import Guardian
 from deploy.parts import Parts
 from deploy.rundir import RunDirectory
-from deploy.store import EmbeddedStore
+from deploy.stream_server import StreamServer
 from deploy.supervision import Supervisor
 from learner.checkpoint import Checkpoint
 
@@ -73,7 +71,6 @@ class Driver:
         self._directory = directory
         self._show = show
         self._resumed = resumed
-        self._stream = f"{directory.path.name}-{secrets.token_hex(4)}"
         self._stopping = threading.Event()
         self._messages: deque[str] = deque(maxlen=50)
         self._phase = "starting"
@@ -81,14 +78,17 @@ class Driver:
         self._living_since: float | None = None
         self._supervisor = Supervisor(limit=run.restarts, report=self._restarted)
         self._checkpointer = Checkpointer(
-            directory, every=run.learner.checkpoint_every, keep=run.learner.checkpoints_kept
+            directory,
+            every=run.learner.checkpoint_every,
+            keep=run.learner.checkpoints_kept,
+            saved=lambda: self._server and self._server.snapshot(),
         )
         self._rows: Any = None
         self._rows_seen = 0
         self._recording: Any = None
         self._cluster = LocalCluster(run)
-        self._embedded: EmbeddedStore | None = None
-        self._client: redis.Redis | None = None
+        self._server: StreamServer | None = None
+        self._done = False
         self._store = StoreStatus(budget=run.stream.budget)
         self._finals: dict[str, ActorStatus | LearnerStatus] = {}
         self._found: MetricsDirectory | None = None
@@ -101,8 +101,8 @@ class Driver:
 
     @property
     def stream(self) -> str:
-        """Id of the stream."""
-        return self._stream
+        """Id of the stream; empty before it is known."""
+        return self._server.stream if self._server else ""
 
     def handle(self, part: str) -> Any:
         """The Ray actor that is a part now, for questions that the driver itself does not ask."""
@@ -163,13 +163,11 @@ class Driver:
     def _start(self) -> None:
         assert self._guardian is not None
         self._guardian.watch(self._cluster.folder)
-        if not self._run.redis_url:
-            self._embedded = EmbeddedStore.start(self._run.stream.budget)
-            self._guardian.watch(self._embedded.folder)
-            self._run = replace(self._run, redis_url=self._embedded.url)
-        check_server(self._run.redis_url, budget=self._run.stream.budget, stream=self._stream)
-        self._client = connect(self._run.redis_url)
-        self._look_at_store()
+        self._server = StreamServer(self._run, self._directory, say=self._say)
+        if self._server.temporary is not None:
+            self._guardian.watch(self._server.temporary.folder)
+        self._run = replace(self._run, redis_url=self._server.url)
+        self._store = self._server.look()
         metrics = Metrics(Role.DRIVER)
         metrics.follow(self.status)
         self._found = MetricsDirectory(
@@ -179,27 +177,29 @@ class Driver:
         self._cluster.start()
         parts = Parts(
             self._run,
-            stream=self._stream,
+            stream=self.stream,
             actors_dir=self._directory.actors.resolve(),
             checkpoints_dir=self._directory.checkpoints.resolve(),
             version=self._highest_version,
         )
+        self._server.relay(parts.weights())
         for index in range(self._run.actors.count):
             self._supervisor.add(f"actor-{index}", lambda index=index: parts.actor(index))
         self._supervisor.add("learner", parts.learner)
         if self._run.evaluator.enabled:
             self._recording = parts.record_probe_set()
             self._supervisor.add("evaluator", parts.evaluator)
-        self._say("resumed" if self._resumed else "started", stream=self._stream, host=socket.gethostname())
+        self._say("resumed" if self._resumed else "started", stream=self.stream, host=socket.gethostname())
 
     def _loop(self) -> None:
+        assert self._server is not None
         next_rows = time.monotonic()
         while not self._stopping.is_set():
             if self._run.duration and self.elapsed >= self._run.duration:
                 return
-            self._supervisor.look(self._beats())
+            self._supervisor.look(self._server.beats())
             self._note_first_frames()
-            self._look_at_store()
+            self._store = self._server.look()
             self._register_ports()
             self._watch_recording()
             self._collect_rows()
@@ -229,37 +229,28 @@ class Driver:
             if self._rows is not None:
                 self._write_rows(self._last_word("evaluator", self._rows) or ())
             self._write_rows(self._last_word("evaluator", evaluator) or ())
-        self._look_at_store()
+        assert self._server is not None
+        self._store = self._server.look()
         self._write_metrics()
         self._say("stopped", step=self.status().learner.step)
         if final is None:
             raise RunError("the learner gave no last checkpoint: the run can be resumed from the one before")
+        self._done = True
 
     def _close(self) -> None:
         """Ends every process and frees every port, whatever state the run is in."""
         self._checkpointer.close()
         if self._found is not None:
             self._found.close()
+        if self._server is not None:
+            self._server.stop_relay()
         self._cluster.stop()
-        if self._client is not None:
-            self._remove_streams()
-            self._client.close()
-        if self._embedded is not None:
-            self._embedded.stop()
+        if self._server is not None:
+            self._server.close(done=self._done)
         assert self._guardian is not None
         left = self._guardian.dismiss()
         if left:
             _log.info("%d processes had to be ended", left)
-
-    def _remove_streams(self) -> None:
-        """Leaves nothing in a server that is not ours, neither of this part of the run nor of one that was killed."""
-        assert self._client is not None
-        streams = {str(row["stream"]) for row in self._directory.read_events() if "stream" in row} | {self._stream}
-        for stream in streams:
-            try:
-                remove(self._client, StreamKeys(stream))
-            except redis.RedisError as error:
-                _log.warning("cannot remove the stream %s from the server: %s", stream, error)
 
     def _last_word(self, name: str, reference: Any) -> Any:
         try:
@@ -269,31 +260,12 @@ class Driver:
             self._say("no_last_word", part=name, error=f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}")
             return None
 
-    def _beats(self) -> dict[str, Mapping[str, Any]] | None:
-        assert self._client is not None
-        try:
-            return last_beats(self._client, StreamKeys(self._stream))
-        except redis.RedisError:
-            return None
-
     def _note_first_frames(self) -> None:
         """The run begins when all actors live, so that its duration is time lived and not time spent starting."""
         if self._living_since is None and all(actor.frames for actor in self.status().actors):
             self._living_since = time.monotonic()
             self._phase = "running"
             self._say("all_actors_live", seconds=round(self._living_since - self._began, 1))
-
-    def _look_at_store(self) -> None:
-        assert self._client is not None
-        keys = StreamKeys(self._stream)
-        client = cast(Any, self._client)
-        try:
-            names = [f"actor-{index}" for index in range(self._run.actors.count)]
-            entries = {name: int(client.xlen(keys.frames(name))) for name in names}
-            memory = int(client.info("memory")["used_memory"])
-            self._store = replace(self._store, up=True, entries=entries, memory=memory)
-        except redis.RedisError:
-            self._store = replace(self._store, up=False)
 
     def _register_ports(self) -> None:
         assert self._found is not None

@@ -59,10 +59,14 @@ class Parts:
             .remote(run.learner.versions_kept)
         )
 
+    def weights(self) -> RayWeightSource:
+        """A reader's end of the weight registry."""
+        return RayWeightSource(self._registry)
+
     def actor(self, index: int) -> Any:
         """Makes the actor with this number."""
         return _remote(ActorShell, f"actor-{index}").remote(
-            self._run, index=index, stream=self._stream, source=RayWeightSource(self._registry), folder=self._actors_dir
+            self._run, index=index, stream=self._stream, source=self.weights(), folder=self._actors_dir
         )
 
     def learner(self) -> Any:
@@ -88,7 +92,7 @@ class Parts:
     def evaluator(self) -> Any:
         """Makes the evaluator."""
         return _remote(EvaluatorShell, "evaluator").remote(
-            self._run, stream=self._stream, source=RayWeightSource(self._registry), probe_set=self.probe_set
+            self._run, stream=self._stream, source=self.weights(), probe_set=self.probe_set
         )
 
     def record_probe_set(self) -> Any:

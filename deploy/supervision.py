@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -25,6 +25,33 @@ type Clock = Callable[[], float]
 _log = logging.getLogger(__name__)
 
 
+class Deaths:
+    """Counts the deaths of one part within `WINDOW`.
+
+    Args:
+        name: Name of the part.
+        limit: Deaths that are forgiven.
+    """
+
+    def __init__(self, name: str, limit: int) -> None:
+        self._name = name
+        self._limit = limit
+        self._moments: deque[float] = deque()
+
+    def count(self) -> None:
+        """Notes one more.
+
+        Raises:
+            RunError: It was one too many.
+        """
+        now = time.monotonic()
+        self._moments.append(now)
+        while now - self._moments[0] > WINDOW:
+            self._moments.popleft()
+        if len(self._moments) > self._limit:
+            raise RunError(f"{self._name} died {len(self._moments)} times in {WINDOW / 60:g} minutes: giving up")
+
+
 @dataclass(slots=True)
 class Part:
     """One supervised Ray actor.
@@ -32,6 +59,7 @@ class Part:
     Attributes:
         name: Name of the part.
         start: Makes the Ray actor and returns its handle.
+        deaths: Its deaths lately.
         handle: The Ray actor that lives now.
         status: Its newest status.
         port: Port of its metrics, once known.
@@ -40,13 +68,13 @@ class Part:
 
     name: str
     start: Callable[[], Any]
+    deaths: Deaths
     handle: Any = None
     status: Any = None
     port: int | None = None
     restarts: int = 0
     _asked: Any = None
     _asked_port: Any = None
-    _deaths: deque[float] = field(default_factory=deque[float])
 
     def launch(self) -> None:
         """Starts it."""
@@ -79,19 +107,6 @@ class Part:
     def kill(self) -> None:
         """Ends its process at once."""
         ray.kill(self.handle, no_restart=True)
-
-    def count_death(self, limit: int) -> None:
-        """Notes a death.
-
-        Raises:
-            RunError: It was one too many.
-        """
-        now = time.monotonic()
-        self._deaths.append(now)
-        while self._deaths and now - self._deaths[0] > WINDOW:
-            self._deaths.popleft()
-        if len(self._deaths) > limit:
-            raise RunError(f"{self.name} died {len(self._deaths)} times in {WINDOW / 60:g} minutes: giving up")
 
 
 class Pulses:
@@ -150,7 +165,7 @@ class Supervisor:
 
     def add(self, name: str, start: Callable[[], Any]) -> Part:
         """Starts a part and watches it from now on."""
-        part = self.parts[name] = Part(name, start)
+        part = self.parts[name] = Part(name, start, Deaths(name, self._limit))
         part.launch()
         return part
 
@@ -174,7 +189,7 @@ class Supervisor:
                 continue
             _log.warning("%s: %s; starting it anew", part.name, reason)
             part.kill()
-            part.count_death(self._limit)
+            part.deaths.count()
             self._pulses.forget(part.name)
             part.launch()
             part.restarts += 1

@@ -17,7 +17,7 @@ from deploy.store import EmbeddedStore
 @pytest.fixture
 def store() -> Iterator[EmbeddedStore]:
     """A real server on loopback, with a password."""
-    embedded = EmbeddedStore.start(32 * 2**20)
+    embedded = EmbeddedStore(32 * 2**20)
     yield embedded
     embedded.stop()
 

@@ -98,12 +98,27 @@ class ActorConfig:
         checks.one_of(self, ("explorer", "walker"), "agent")
 
 
+class Durability(StrEnum):
+    """What of the stream outlives the death of its server, or of the whole run."""
+
+    MEMORY = "memory"
+    """Nothing: what was not read yet is lost, and counted."""
+    AOF = "aof"
+    """All but about the last second: the server appends each write to a file, synced once a second."""
+    SNAPSHOT = "snapshot"
+    """What was there at the last checkpoint: the server writes itself to disk after each."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StreamConfig:
     """The replay stream in Redis.
 
     Attributes:
         budget: Bytes that all actors' streams may hold together; their lengths follow from it.
+        durability: What outlives the server: nothing (`memory`), all but about the last second (`aof`, about half the
+            write rate), or what was there at the last checkpoint (`snapshot`). The embedded server keeps its files in
+            the run directory; your own must be set up for `aof`.
+        weights: Keep the newest published weights in Redis too, for actors on hosts outside Ray.
         codec: How frames are packed: `raw` bit for bit, or `jpeg`, about a tenth of the bytes with its artefacts.
         jpeg_quality: From 1 to 100.
         experience: Length of an experience (one block of a visit), seconds.
@@ -114,6 +129,8 @@ class StreamConfig:
     GROUP: ClassVar[str] = "stream"
 
     budget: ByteCount = 256 * 2**20
+    durability: Durability = Durability.MEMORY
+    weights: bool = False
     codec: str = "raw"
     jpeg_quality: int = 95
     experience: Seconds = 10.0

@@ -1,6 +1,6 @@
 """The replay stream in Redis: one stream an actor, writers that never block, readers that count every gap."""
 
-from common.stream.connection import check_server, connect, redact, remove, stream_length
+from common.stream.connection import check_server, connect, redact, remove
 from common.stream.heartbeat import Heartbeat, last_beats
 from common.stream.journal import CaptureJournal, DropCause
 from common.stream.keys import StreamKeys
@@ -19,5 +19,4 @@ __all__ = [
     "last_beats",
     "redact",
     "remove",
-    "stream_length",
 ]

@@ -8,6 +8,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
+from common.config import Durability
 from common.errors import ConfigError
 from common.stream.keys import StreamKeys
 
@@ -40,16 +41,6 @@ def connect(url: str, *, timeout: float = 2.0) -> redis.Redis:
     )
 
 
-def entry_bytes(image_size: tuple[int, int]) -> int:
-    """Estimates what one frame of (height, width) costs the server, bytes."""
-    return image_size[0] * image_size[1] * 3 + 700
-
-
-def stream_length(budget: int, actors: int, image_size: tuple[int, int]) -> int:
-    """Entries each of `actors` streams may hold so that all together stay within `budget` bytes."""
-    return max(1, budget // (actors * entry_bytes(image_size)))
-
-
 def _configured(client: redis.Redis, name: str) -> str | None:
     """Reads a server setting; None where the server does not tell (managed services forbid CONFIG)."""
     try:
@@ -71,13 +62,14 @@ def remove(client: redis.Redis, keys: StreamKeys) -> None:
         client.unlink(key)
 
 
-def check_server(url: str, *, budget: int, stream: str) -> None:
-    """Makes sure that the server answers, is new enough, never evicts, has room, and may be written to.
+def check_server(url: str, *, budget: int, stream: str, durability: Durability = Durability.MEMORY) -> None:
+    """Makes sure that the server answers, is new enough, never evicts, has room, keeps what it should, takes writes.
 
     Args:
         url: The server.
         budget: Bytes that the streams may hold.
         stream: Id of the stream whose keys are tried.
+        durability: What is expected to outlive the server.
 
     Raises:
         ConfigError: Any of these fails; the message says what to change on the server.
@@ -108,6 +100,10 @@ def check_server(url: str, *, budget: int, stream: str) -> None:
         nodes = [_configured(client, f"stream-node-max-{what}") for what in ("bytes", "entries")]
         if nodes == ["0", "0"]:
             raise refuse("never trims (stream-node-max-bytes and -entries are both 0): set one of them")
+        if durability is Durability.AOF and not info.get("aof_enabled"):
+            raise refuse("keeps no append-only file, as stream.durability = 'aof' wants: set appendonly to yes")
+        if durability is Durability.AOF and _configured(client, "appendfsync") == "no":
+            raise refuse("leaves syncing its file to chance (appendfsync no): set it to everysec")
         probe = f"{StreamKeys(stream).quarantine}:probe"
         client.set(probe, b"", ex=1)
     except (redis.AuthenticationError, NoPermissionError) as error:

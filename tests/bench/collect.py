@@ -30,7 +30,7 @@ PATIENCE = 30.0
 def collect() -> list[Result]:
     """The 99th percentile of `put()` and `collect()`."""
     results: list[Result] = []
-    store = EmbeddedStore.start(512 * 2**20)
+    store = EmbeddedStore(512 * 2**20)
     gone = "redis://127.0.0.1:1"
     # Without a server the spool overflows, so that each put also drops the oldest.
     for name, url, spool in (

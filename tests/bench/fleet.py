@@ -62,7 +62,7 @@ def fleet() -> list[Result]:
 
 def _live(size: int) -> _Outcome:
     """Starts a fleet, lets it write, and reads back what it wrote."""
-    store = EmbeddedStore.start(BUDGET)
+    store = EmbeddedStore(BUDGET)
     stream = f"fleet-{size}"
     with ExitStack() as stack:
         stack.callback(store.stop)

@@ -43,7 +43,7 @@ def writer() -> list[Result]:
     """`StreamWriter` against a bare pipeline of XADDs of the same entries."""
     results: list[Result] = []
     for side in (96, 224):
-        store = EmbeddedStore.start(512 * 2**20)
+        store = EmbeddedStore(512 * 2**20)
         client = connect(store.url)
         datum, folder = _datum(side), Path(tempfile.mkdtemp())
 
@@ -95,7 +95,7 @@ def writer() -> list[Result]:
 
 def reader() -> list[Result]:
     """`StreamReader` into a ring against a bare XREAD loop."""
-    store = EmbeddedStore.start(512 * 2**20)
+    store = EmbeddedStore(512 * 2**20)
     client = connect(store.url)
     datum, key = _datum(96), KEYS.frames("a")
     client.sadd(KEYS.actors, "a")
@@ -129,31 +129,6 @@ def reader() -> list[Result]:
     store.stop()
     limit = f"{b:.0f}/s bare XREAD"
     return [Result(what="reader into the ring, 28 kB", ours=f"{a:.0f}/s", limit=limit, ratio=ratio, goal="≥ 0.6")]
-
-
-def collect() -> list[Result]:
-    """The 99th percentile of `StreamWriter.put`, with a server and without one."""
-    results: list[Result] = []
-    datum = _datum(96)
-    store = EmbeddedStore.start(64 * 2**20)
-    for name, url in (("server answers", store.url), ("no server", "redis://127.0.0.1:1")):
-        journal = CaptureJournal(Path(tempfile.mkdtemp()) / "a.journal")
-        ending = StreamWriter(
-            lambda url=url: connect(url), keys=StreamKeys(name), actor="a", journal=journal, length=500, spool=300
-        )
-        times: list[float] = []
-        for _ in range(2000):
-            began = time.perf_counter()
-            ending.put(datum)
-            times.append(time.perf_counter() - began)
-            time.sleep(0.001)
-        ending.close(1.0)
-        p99 = float(np.percentile(times, 99)) * 1e3
-        results.append(
-            Result(what=f"put() p99, {name}", ours=f"{p99:.3f} ms", limit="100 ms frame", ratio=None, goal="≤ 0.5 ms")
-        )
-    store.stop()
-    return results
 
 
 def sample() -> list[Result]:

@@ -5,7 +5,7 @@ import msgpack
 import pytest
 import redis
 
-from common.broadcast import CHUNK, Manifest, RedisWeightSink, RedisWeightSource, WeightKeys, publish
+from common.broadcast import CHUNK, Manifest, RedisWeightSource, WeightKeys, publish
 from common.errors import WireError
 from common.messages import VersionInfo
 from common.weights import PayloadKind
@@ -34,7 +34,7 @@ def info(version: int, *, published: bool = True) -> VersionInfo:
 
 def test_a_payload_of_several_chunks_arrives_whole_and_only_once(client: Any) -> None:
     payload = os.urandom(CHUNK + 17)
-    RedisWeightSink(client, KEYS).offer(info(1), {FULL: payload})
+    publish(client, KEYS, info(1), {FULL: payload})
     source = RedisWeightSource(client, KEYS)
     found = source.pull_if_newer(0, FULL)
     assert found is not None

@@ -175,7 +175,7 @@ def test_an_entry_that_does_not_decode_is_kept_aside_and_skipped(rig: Rig, make_
 
 
 def test_a_server_that_was_restarted_empty_is_noticed_and_its_loss_counted(tmp_path: Path, make_datum: Make) -> None:
-    first = EmbeddedStore.start(32 * 2**20)
+    first = EmbeddedStore(32 * 2**20)
     rig = Rig(first.url, tmp_path)
     writer = rig.writer()
     for _ in range(10):
@@ -188,7 +188,7 @@ def test_a_server_that_was_restarted_empty_is_noticed_and_its_loss_counted(tmp_p
     until(lambda: writer.counts().written == 14)
     writer.close()
     first.stop()
-    second = EmbeddedStore.start(32 * 2**20)
+    second = EmbeddedStore(32 * 2**20)
     rig.url = second.url
     successor = rig.writer()
     for _ in range(3):

@@ -46,7 +46,7 @@ class Soak:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder, self._stack = folder, stack
-        store = EmbeddedStore.start(ACTORS * STREAM * (SIDE * SIDE * 3 + 1000))
+        store = EmbeddedStore(ACTORS * STREAM * (SIDE * SIDE * 3 + 1000))
         stack.callback(store.stop)
         client = connect(store.url)
         server = int(cast(Any, client).info("server")["process_id"])

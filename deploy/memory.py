@@ -1,0 +1,129 @@
+"""What a run may come to need of this machine's memory, known before anything starts.
+
+Every bound is the configuration's own: the ring and the spools are reserved address space that fills up over hours, so
+that a machine too small for them would fail in the night instead of now.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from common.config import ModelConfig, RunConfig
+from common.errors import ConfigError
+from deploy.store import server_limit
+
+PROCESS = 350 * 2**20
+"""Bytes of a part beside its data: interpreter, torch, Ray (measured: 250 to 400 MiB)."""
+RELAYED = 3
+"""Versions of the weights that Redis holds at most: the newest, the one before, one on its way."""
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one setting asks for.
+
+    Attributes:
+        setting: Dotted path of the field that decides it.
+        what: What it is for.
+        size: Bytes.
+    """
+
+    setting: str
+    what: str
+    size: int
+
+
+def encoder_floats(model: ModelConfig) -> int:
+    """Parameters of one encoder: 12 D² a block (attention 4, MLP 2 × ratio), without the small change."""
+    return round((4 + 2 * model.mlp_ratio) * model.dim**2 * model.depth)
+
+
+def predictor_floats(model: ModelConfig) -> int:
+    """Parameters of the predictor, likewise."""
+    return round((4 + 2 * model.mlp_ratio) * model.predictor_dim**2 * model.predictor_depth)
+
+
+def relay_bytes(run: RunConfig) -> int:
+    """Room that the weights need in Redis: 0 where they do not go there."""
+    return RELAYED * 4 * encoder_floats(run.learner.model) if run.stream.weights else 0
+
+
+def object_store_bytes(run: RunConfig) -> int:
+    """Size of Ray's object store: room for two checkpoints on their way to disk, and some versions of the weights."""
+    return 2 * (_ring_bytes(run) + _checkpoint_bytes(run)) + 512 * 2**20
+
+
+def needs(run: RunConfig) -> list[Need]:
+    """Lists what a run needs, by the setting that decides it."""
+    frame = _frame_bytes(run)
+    spool = min(run.actors.spool_bytes, round(run.actors.spool * run.actors.fps) * frame)
+    parts = run.actors.count + 3  # learner, evaluator, driver
+    found = [
+        # In the learner, in its snapshot, in Ray's object store, and once more while it is written to disk.
+        Need("learner.replay.capacity", "the replay ring and its checkpoint", 4 * _ring_bytes(run)),
+        Need("learner.model", "the networks and their checkpoint", 4 * _checkpoint_bytes(run)),
+        Need("actors.spool_bytes", "frames that wait while Redis is away", run.actors.count * spool),
+        Need("actors.count", "the processes themselves", parts * PROCESS),
+    ]
+    if not run.redis_url:
+        found.append(Need("stream.budget", "the embedded server", server_limit(run.stream.budget, relay_bytes(run))))
+    return found
+
+
+def available_bytes() -> int:
+    """Memory that this process and its children may still take: the machine's, or what its control group leaves."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit, used = (_CGROUP / "memory.max").read_text("ascii"), (_CGROUP / "memory.current").read_text("ascii")
+        cached = dict(line.split() for line in (_CGROUP / "memory.stat").read_text("ascii").splitlines())
+        if limit.strip() != "max":
+            free = min(free, int(limit) - int(used) + int(cached.get("inactive_file", 0)))
+    except (OSError, ValueError):  # no such control group here
+        pass
+    return free
+
+
+def check_memory(run: RunConfig, available: int | None = None) -> None:
+    """Makes sure that what the run may come to need is there.
+
+    Args:
+        run: The configuration.
+        available: Bytes that may be taken; by default what this machine has now.
+
+    Raises:
+        ConfigError: It is not; the error names the setting that asks for most.
+    """
+    free = available_bytes() if available is None else available
+    found = sorted(needs(run), key=lambda need: -need.size)
+    total = sum(need.size for need in found)
+    if total <= free:
+        return
+    value: Any = reduce(getattr, found[0].setting.split("."), run)
+    if found[0].setting == "learner.model":
+        value = f"{value.dim} wide, {value.depth} deep"
+    parts = ", ".join(f"{_gib(need.size)} for {need.what}" for need in found)
+    raise ConfigError(
+        found[0].setting, value, f"the run may need {_gib(total)} of memory, {_gib(free)} are free: {parts}; lower it"
+    )
+
+
+def _frame_bytes(run: RunConfig) -> int:
+    return run.world.image_size[0] * run.world.image_size[1] * 3
+
+
+def _ring_bytes(run: RunConfig) -> int:
+    return run.learner.replay.capacity * _frame_bytes(run)
+
+
+def _checkpoint_bytes(run: RunConfig) -> int:
+    """Parameters and moments of what is trained, and the target encoder, float32."""
+    model = run.learner.model
+    return 4 * (4 * encoder_floats(model) + 3 * predictor_floats(model))
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"

@@ -1,0 +1,156 @@
+"""The server side of a run's stream: which server, which stream on it, whether it answers, and what is left there.
+
+user's server, or embedded one ◄── look(), twice a second: entries, memory; an embedded one that died comes back
+                               ◄── snapshot(), after each checkpoint, where `stream.durability` asks for it
+                               ◄── weight relay, where `stream.weights` asks for it
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Redis is untyped in parts.
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+import redis
+
+from common.broadcast import WeightKeys
+from common.broadcast import remove as remove_weights
+from common.config import Durability, RunConfig
+from common.status import StoreStatus
+from common.stream import StreamKeys, check_server, connect, last_beats, remove
+from common.weights import WeightSource
+from deploy.memory import relay_bytes
+from deploy.relay import WeightRelay
+from deploy.rundir import RunDirectory
+from deploy.store import EmbeddedStore, save_snapshot
+from deploy.supervision import Deaths
+
+_log = logging.getLogger(__name__)
+
+
+class StreamServer:
+    """Where the stream of one run lives.
+
+    Args:
+        run: The run's configuration; an empty `redis_url` starts an embedded server.
+        directory: The run directory, which also knows the streams of the run's earlier parts.
+        say: Notes an event of a kind, with details.
+
+    Raises:
+        EngramError: The server does not come up, or cannot carry the stream.
+    """
+
+    def __init__(self, run: RunConfig, directory: RunDirectory, *, say: Callable[..., None]) -> None:
+        self._run = run
+        self._directory = directory
+        self._say = say
+        self._keeps = run.stream.durability is not Durability.MEMORY
+        self._embedded: EmbeddedStore | None = None
+        self._relay: WeightRelay | None = None
+        self._deaths = Deaths("the embedded server", run.restarts)
+        self._status = StoreStatus(budget=run.stream.budget)
+        if not run.redis_url:
+            self._embedded = EmbeddedStore(
+                run.stream.budget,
+                extra=relay_bytes(run),
+                durability=run.stream.durability,
+                folder=directory.path.resolve() / "store" if self._keeps else None,
+            )
+        self.url = run.redis_url if self._embedded is None else self._embedded.url
+        """Where the stream is, password included: never logged."""
+        self._client = connect(self.url)
+        try:
+            self._earlier = [str(row["stream"]) for row in directory.read_events() if "stream" in row]
+            self.stream = self._survivor() or f"{directory.path.name}-{secrets.token_hex(4)}"
+            """Id of the stream."""
+            check_server(self.url, budget=run.stream.budget, stream=self.stream, durability=run.stream.durability)
+        except BaseException:
+            self._client.close()
+            if self._embedded is not None:
+                self._embedded.stop(keep=self._keeps)
+            raise
+        self._keys = StreamKeys(self.stream)
+
+    @property
+    def temporary(self) -> EmbeddedStore | None:
+        """The embedded server, where nothing of it is to outlive the run."""
+        return None if self._keeps else self._embedded
+
+    def relay(self, source: WeightSource) -> None:
+        """Copies the weights to the server from now on, where the configuration asks for it."""
+        if self._run.stream.weights:
+            self._relay = WeightRelay(
+                source, lambda: connect(self.url), WeightKeys(self.stream), every=self._run.learner.publish_every / 4
+            )
+
+    def stop_relay(self) -> None:
+        """Ends the copying of weights; to be called while Ray is still up."""
+        if self._relay is not None:
+            self._relay.close()
+
+    def look(self) -> StoreStatus:
+        """Asks the server how it does; brings an embedded one back.
+
+        Raises:
+            RunError: It died too often.
+        """
+        if self._embedded is not None and self._embedded.revive():
+            self._deaths.count()
+            self._status = replace(self._status, restarts=self._status.restarts + 1)
+            self._say("restart", part="store", reason="its process died")
+        try:
+            client = cast(Any, self._client)
+            names = [f"actor-{index}" for index in range(self._run.actors.count)]
+            entries = {name: int(client.xlen(self._keys.frames(name))) for name in names}
+            memory = int(client.info("memory")["used_memory"])
+            relayed = self._relay.version if self._relay else 0
+            self._status = replace(self._status, up=True, entries=entries, memory=memory, relayed=relayed)
+        except redis.RedisError:
+            self._status = replace(self._status, up=False)
+        return self._status
+
+    def beats(self) -> dict[str, Mapping[str, Any]] | None:
+        """Each part's last sign of life; None while the server does not answer."""
+        try:
+            return last_beats(self._client, self._keys)
+        except redis.RedisError:
+            return None
+
+    def snapshot(self) -> None:
+        """Has the server save itself, where the configuration asks for it; to be called when a checkpoint is saved."""
+        if self._run.stream.durability is Durability.SNAPSHOT and (reason := save_snapshot(self.url)):
+            self._say("no_snapshot", reason=reason)
+
+    def close(self, *, done: bool) -> None:
+        """Lets the server go.
+
+        Args:
+            done: All is read and saved, so that nothing need be left behind; else a durable stream stays for a resume.
+        """
+        keep = self._keeps and not done
+        if not keep and self._embedded is None:
+            for stream in {*self._earlier, self.stream}:
+                self._remove(stream)
+        self._client.close()
+        if self._embedded is not None:
+            self._embedded.stop(keep=keep)
+
+    def _survivor(self) -> str | None:
+        """The stream of the run's last part, where the server still has it: what was unread there can still be read."""
+        if not self._earlier:
+            return None
+        keys = StreamKeys(self._earlier[-1])
+        if not self._client.exists(keys.actors):
+            return None
+        self._client.unlink(keys.heartbeats)  # of processes that are gone
+        return self._earlier[-1]
+
+    def _remove(self, stream: str) -> None:
+        try:
+            remove(self._client, StreamKeys(stream))
+            remove_weights(self._client, WeightKeys(stream))
+        except redis.RedisError as error:
+            _log.warning("cannot remove the stream %s from the server: %s", stream, error)
