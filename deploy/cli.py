@@ -99,7 +99,14 @@ def _dispatch(words: list[str]) -> int:
 
 def _run(words: list[str]) -> int:
     words, default = _starting_point(words)
-    config = tyro.cli(RunConfig, args=words, default=default, prog="engram run", description=_RUN)
+    config = tyro.cli(
+        RunConfig,
+        args=words,
+        default=default,
+        prog="engram run",
+        description=_RUN,
+        config=(tyro.conf.EnumChoicesFromValues,),
+    )
     if not config.run_dir:
         config = replace(config, run_dir=str(Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{config.preset}"))
     return _execute(_with_server(config), resumed=False)

@@ -43,7 +43,7 @@ class StreamServer:
         EngramError: The server does not come up, or cannot carry the stream.
     """
 
-    def __init__(self, run: RunConfig, directory: RunDirectory, *, say: Callable[..., None]) -> None:
+    def __init__(self, run: RunConfig, directory: RunDirectory, *, say: Callable[..., object]) -> None:
         self._run = run
         self._directory = directory
         self._say = say

@@ -35,7 +35,7 @@ def small_run(run_dir: Path, cache: Path) -> RunConfig:
             visit=12.0,
             image_size=(48, 48),
         ),
-        stream=replace(demo.stream, budget=64 * 2**20, experience=3.0),
+        stream=replace(demo.stream, budget=64 * 2**20, experience=3.0, weights=True),
         learner=LearnerConfig(
             model=model,
             optim=OptimConfig(batch_size=16, warmup_steps=10),

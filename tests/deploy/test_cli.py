@@ -32,6 +32,7 @@ def engram(*words: str, folder: Path, **environment: str) -> subprocess.Complete
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
+        (("run", "--learner.replay.capacity", "100000000"), "learner.replay.capacity = 100000000: the run may need"),
         (("run", "--preset", "gigantic"), "preset = 'gigantic': must be one of demo,"),
         (("run", "--world.worlds", "freedoom2:map99"), "world.worlds = 'freedoom2:map99': must be"),
         (("run", "--frames-per-second", "10"), "--frames-per-second"),

@@ -11,11 +11,16 @@ import urllib.request
 from collections.abc import Iterator
 from statistics import median
 
+import numpy as np
 import psutil
 import pyarrow.parquet
 import pytest
 
+from actors.context import StepContext
+from actors.inference import FollowingEncoder
+from common.broadcast import RedisWeightSource, WeightKeys
 from common.status import EvaluatorStatus
+from common.stream import connect
 from deploy.picture import draw
 from deploy.rundir import read_rows
 from deploy.summary import read_evaluations
@@ -77,6 +82,29 @@ def test_the_parameters_that_act_are_a_published_version(run: LiveRun) -> None:
             assert published[version] == digest
         time.sleep(0.2)
     assert len(published) > 3
+
+
+def test_actors_outside_ray_find_the_same_weights_in_redis(run: LiveRun) -> None:
+    client = connect(run.driver.redis_url)
+    source = RedisWeightSource(client, WeightKeys(run.driver.stream))
+    encoder = FollowingEncoder(
+        run.config.learner.model, run.config.world.image_size, context=StepContext(), source=source, every=0.1, seed=0
+    )
+    frame = np.zeros((*run.config.world.image_size, 3), np.uint8)
+
+    def acts_on() -> int:
+        encoder.infer(frame)
+        return encoder.version
+
+    try:
+        wait_until(lambda: acts_on() > 0, 30, "weights out of Redis")
+        version, digest = encoder.acting_digest()
+        wait_until(lambda: run.ask("learner", "published").get(version) == digest, 5, "what acts was published")
+        wait_until(lambda: acts_on() > version, 30, "newer weights out of Redis")
+        assert run.status.store.relayed >= version
+    finally:
+        encoder.close()
+        client.close()
 
 
 def test_weights_are_fresh(run: LiveRun) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import psutil
 import pytest
 import ray
 
+from common.config import Durability
 from common.config.files import to_yaml
 from common.stream import StreamKeys, connect, last_beats
 from common.stream.journal import DropCause
@@ -118,6 +120,34 @@ def test_frames_wait_while_the_server_stands_still(run: LiveRun) -> None:
     assert final.restarts == {}
 
 
+@pytest.mark.parametrize("durability", Durability)
+def test_an_embedded_server_that_dies_comes_back_with_what_it_keeps(tmp_path: Path, durability: Durability) -> None:
+    config = small_run(tmp_path / "run", tmp_path / "cache")
+    config = replace(config, stream=replace(config.stream, durability=durability))
+    with live(config) as run:
+        wait_until(lambda: checkpoints.latest(run.directory.checkpoints) is not None, 120, "a checkpoint")
+        run.ask("learner", "pause")
+        admitted = run.ask("learner", "status").counts["actor-0"].admitted
+        time.sleep(4.0)
+        server = next(p for p in psutil.Process().children(recursive=True) if "valkey-server" in p.name())
+        server.kill()
+        run.ask("learner", "resume")
+        wait_until(lambda: run.status.store.restarts == 1, 5, "the server is back")
+        for actor in ("actor-0", "actor-1"):
+            wait_until(lambda actor=actor: run.ask(actor, "status").counts.spooled < 5, 10, "the spool is empty again")
+        wait_until(lambda: run.ask("learner", "status").counts["actor-0"].admitted > admitted + 30, 10, "new frames")
+        final = run.stop()
+    for actor in final.actors:
+        assert len(run.sensor_log(actor.name)) == actor.counts.captured == actor.counts.written
+        assert read_total(final.learner.counts[actor.name]) == actor.counts.written
+    missed = sum(counts.missed for counts in final.learner.counts.values())
+    print(f"{durability}: {missed} missed")
+    assert final.learner.stream_resets == 1
+    assert final.restarts == {}
+    if durability is Durability.AOF:
+        assert missed == 0
+
+
 class Process:
     """`engram` as a user starts it."""
 
@@ -158,12 +188,16 @@ def test_a_signal_ends_a_run_in_order(tmp_path: Path, number: signal.Signals) ->
     assert checkpoints.latest(tmp_path / "run" / "checkpoints") is not None
 
 
-def test_a_killed_driver_takes_its_children_along_and_its_run_can_be_resumed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("durability", [Durability.MEMORY, Durability.AOF])
+def test_a_killed_driver_takes_its_children_along_and_its_run_can_be_resumed(
+    tmp_path: Path, durability: Durability
+) -> None:
     flags = ("--duration", "0", "--run-dir", "run", "--evaluator.no-enabled", "--learner.checkpoint-every", "5s")
-    process = Process("run", *flags, folder=tmp_path)
+    process = Process("run", *flags, "--stream.durability", durability, folder=tmp_path)
     checkpoint_dir = tmp_path / "run" / "checkpoints"
 
     def trained() -> bool:
+        assert process.popen.poll() is None, process.log.read_text("utf-8")
         newest = checkpoints.latest(checkpoint_dir)
         return newest is not None and json.loads((newest / "state.json").read_text("utf-8"))["step"] > 5
 
@@ -190,8 +224,15 @@ def test_a_killed_driver_takes_its_children_along_and_its_run_can_be_resumed(tmp
     assert len(final.ledger["experience"]) > known
     assert all(now >= then for now, then in zip(final.ledger["exposures"], saved.ledger["exposures"], strict=False))
     assert sum(final.ledger["exposures"]) == final.state["images"]
-    events = [row["kind"] for row in read_rows(tmp_path / "run" / "events.jsonl")]
-    assert "resumed" in events
+    (began, went_on) = (row for row in read_rows(tmp_path / "run" / "events.jsonl") if "stream" in row)
+    assert (began["kind"], went_on["kind"]) == ("started", "resumed")
+    missed = {actor: place["missed"] for actor, place in final.state["ingest"]["positions"].items()}
+    if durability is Durability.AOF:
+        assert began["stream"] == went_on["stream"]
+        assert missed == {"actor-0": 0, "actor-1": 0}
+    else:
+        assert began["stream"] != went_on["stream"]
+    assert not (tmp_path / "run" / "store").exists()
 
 
 def test_heartbeats_name_the_processes(run: LiveRun) -> None:
