@@ -13,7 +13,8 @@ from actors.context import StepContext
 from common.config import ModelConfig
 from common.ijepa.vit import VisionTransformer
 from common.messages import Frame, VersionInfo
-from common.weights import PayloadKind, WeightSource, digest, unpack
+from common.payload import copy_gently, views
+from common.weights import PayloadKind, WeightSource, digest
 
 _log = logging.getLogger(__name__)
 
@@ -111,10 +112,10 @@ class FollowingEncoder(InferenceModel):
         if found is None:
             return
         info, payload = found
-        tensors = unpack(payload)
+        tensors = views(payload)
         with self._swap:
             self._ready = None
-        self._spare.load_state_dict(tensors)
+        copy_gently(tensors, self._spare.state_dict())
         with self._swap:
             self._ready = info
             self._ready_dtype = next(sent.dtype for sent in tensors.values() if sent.is_floating_point())

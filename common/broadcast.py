@@ -1,19 +1,21 @@
 """Weights over Redis, for hosts outside Ray: chunks first, then one small manifest that names them.
 
-    relay ── chunks, then MULTI [manifest] EXEC ─► Redis ◄─ GETRANGE manifest, then its chunks ── reader
+    relay ── chunks, then WATCH chunks, MULTI [manifest] EXEC ─► Redis ◄─ GETRANGE manifest, then its chunks ── reader
 
-A reader trusts the manifest's hash alone: a payload whose chunks went away or changed under it is read again from the
+A manifest is written only while all of its chunks are there, and chunks without a manifest are removed at once. A reader trusts the manifest's hash alone: a payload whose chunks went away or changed under it is read again from the
 newest manifest. Nothing is unpickled and every size is bounded.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, cast
 
 import msgpack
+import redis
 
-from common.errors import WireError
+from common.errors import StreamError, WireError
 from common.messages import VersionInfo
 from common.weights import PayloadKind
 
@@ -25,6 +27,8 @@ ATTEMPTS = 3
 """Manifests that a reader tries before it gives up until its next look."""
 EXPIRY = 600
 """Seconds that chunks live unless a manifest names them as the newest."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,7 @@ def publish(
     *,
     keep: int = 2,
 ) -> bool:
-    """Writes a version's payloads, then makes them the newest at once.
+    """Writes a version's payloads, then makes them the newest at once; where that fails, removes what it wrote.
 
     Args:
         client: Redis client that returns bytes.
@@ -155,6 +159,8 @@ def publish(
 
     Raises:
         WireError: A payload is empty or too long.
+        StreamError: The server lost chunks before the manifest was written: it was emptied or started anew.
+        redis.RedisError: The server does not answer, or has no memory left. After a lost reply the version may be there.
     """
     shown = {kind: payload for kind, payload in payloads.items() if info.published or kind is PayloadKind.FULL}
     manifests: dict[PayloadKind, Manifest] = {}
@@ -166,29 +172,78 @@ def publish(
     older = {kind: [entry.decode() for entry in client.zrange(keys.kept(kind), 0, -1)] for kind in shown}
     if any(int(entry.split(":")[0]) >= info.version for entries in older.values() for entry in entries):
         return False
-    for kind, payload in shown.items():
+    names = [keys.chunk(info.version, kind, index) for kind in shown for index in range(manifests[kind].chunks)]
+    if not names:
+        return True
+    try:
+        _write(client, keys, info.version, shown)
+        _commit(client, keys, manifests, names, older, keep)
+    except BaseException:
+        _withdraw(client, keys, info.version, manifests, names)
+        raise
+    return True
+
+
+def _write(client: Any, keys: WeightKeys, version: int, payloads: Mapping[PayloadKind, bytes | memoryview]) -> None:
+    for kind, payload in payloads.items():
         view = memoryview(payload)
-        for index in range(manifests[kind].chunks):
-            part = view[index * CHUNK : (index + 1) * CHUNK]
-            client.set(keys.chunk(info.version, kind, index), part, ex=EXPIRY)
+        for index, start in enumerate(range(0, len(view), CHUNK)):
+            client.set(keys.chunk(version, kind, index), view[start : start + CHUNK], ex=EXPIRY)
+
+
+def _commit(
+    client: Any,
+    keys: WeightKeys,
+    manifests: Mapping[PayloadKind, Manifest],
+    names: Sequence[str],
+    older: Mapping[PayloadKind, Sequence[str]],
+    keep: int,
+) -> None:
+    """Makes the chunks of these names the newest version, in one transaction that fails where one of them is gone."""
     with client.pipeline(transaction=True) as commit:
+        commit.watch(*names)
+        there = commit.exists(*names)
+        if there < len(names):
+            raise StreamError(f"the server lost {len(names) - there} of {len(names)} chunks while they were written")
+        commit.multi()
+        for name in names:
+            commit.persist(name)
         for kind, manifest in manifests.items():
-            for index in range(manifest.chunks):
-                commit.persist(keys.chunk(info.version, kind, index))
             commit.set(keys.manifest(kind), manifest.encode())
-            commit.zadd(keys.kept(kind), {f"{info.version}:{manifest.chunks}": info.version})
+            newest = manifest.info.version
+            commit.zadd(keys.kept(kind), {f"{newest}:{manifest.chunks}": newest})
             surplus = len(older[kind]) + 1 - keep
             for rank, entry in enumerate(older[kind]):
                 version, chunks = map(int, entry.split(":"))
-                names = [keys.chunk(version, kind, index) for index in range(chunks)]
+                old = [keys.chunk(version, kind, index) for index in range(chunks)]
                 if rank < surplus:
-                    commit.unlink(*names)
+                    commit.unlink(*old)
                     commit.zrem(keys.kept(kind), entry)
                 else:
-                    for name in names:
+                    for name in old:
                         commit.expire(name, EXPIRY)
         commit.execute()
-    return True
+
+
+def _withdraw(
+    client: Any, keys: WeightKeys, version: int, kinds: Mapping[PayloadKind, Manifest], names: Sequence[str]
+) -> None:
+    """Removes the chunks of a version that failed, as far as the server lets it.
+
+    Not where the transaction was done and its reply alone was lost. One that is still on its way fails when it arrives,
+    since it watches these chunks.
+    """
+    kept = [keys.kept(kind) for kind in kinds]
+    try:
+        with client.pipeline(transaction=True) as undo:
+            undo.watch(*kept)
+            if any(undo.zcount(key, version, version) for key in kept):
+                return
+            undo.multi()
+            undo.unlink(*names)
+            undo.execute()
+    except redis.RedisError as error:
+        _log.info("chunks of version %d stay for %d s: %s", version, EXPIRY, error)
 
 
 def remove(client: Any, keys: WeightKeys) -> None:

@@ -124,7 +124,10 @@ class Metric(Enum):
         "Entries accounted for, by fate: missed, quarantined, gated, guard, withheld, admitted.",
         "actor", "fate",
     )  # fmt: skip
-    LEARNER_DUPLICATES = _counter("learner_duplicate_entries_total", "Entries seen twice and dropped.", "actor")
+    LEARNER_DUPLICATES = _counter(
+        "learner_duplicate_entries_total", "Entries numbered like earlier ones, and dropped.", "actor"
+    )
+    LEARNER_FOREIGN = _counter("learner_foreign_entries_total", "Entries that the actor did not write.", "actor")
     LEARNER_STEP = _gauge("learner_step", "Optimiser steps of the weights; goes back with a rollback or a restart.")
     LEARNER_IMAGES = _counter("learner_images_total", "Frames used in gradient steps.")
     LEARNER_SPEED = _gauge("learner_speed_images_per_second", "Frames used a second, over the last ten seconds.")

@@ -111,6 +111,7 @@ def _learner(status: LearnerStatus) -> Iterator[Sample]:
         for fate in ("missed", "quarantined", "gated", "guard", "withheld", "admitted"):
             yield Sample(Metric.LEARNER_READ, getattr(counts, fate), (actor, fate))
         yield Sample(Metric.LEARNER_DUPLICATES, counts.duplicates, (actor,))
+        yield Sample(Metric.LEARNER_FOREIGN, counts.foreign, (actor,))
     yield Sample(Metric.LEARNER_STEP, status.step)
     yield Sample(Metric.LEARNER_IMAGES, status.images)
     yield Sample(Metric.LEARNER_SPEED, status.images_per_second)

@@ -34,7 +34,8 @@ class ReaderCounts:
         guard: Entries in a guard band.
         withheld: Entries of withheld experiences.
         admitted: Entries handed to the replay buffer.
-        duplicates: Entries seen twice and dropped; not part of the sum.
+        duplicates: Entries numbered like earlier ones, and dropped; not part of the sum.
+        foreign: Entries that the actor did not write; not part of the sum.
     """
 
     unread: int = 0
@@ -45,6 +46,7 @@ class ReaderCounts:
     withheld: int = 0
     admitted: int = 0
     duplicates: int = 0
+    foreign: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,6 @@ them. `encoder` payloads carry the target encoder alone and only published versi
 networks, and candidates that were held back too.
 """
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -100,12 +99,16 @@ class StoredVersion[P]:
 class VersionStore[P]:
     """The registry's memory: the newest versions, by kind of payload.
 
+    Candidates that were held back count like any others; so that a row of them leaves readers of published versions
+    something to begin with, the newest published version stays besides.
+
     Args:
-        keep: Versions that are kept.
+        keep: Newest versions that are kept, published or not.
     """
 
     def __init__(self, keep: int = 4) -> None:
-        self._versions: deque[StoredVersion[P]] = deque(maxlen=keep)
+        self._keep = keep
+        self._versions: list[StoredVersion[P]] = []
 
     @property
     def newest(self) -> VersionInfo | None:
@@ -118,6 +121,11 @@ class VersionStore[P]:
         if newest is not None and stored.info.version <= newest.version:
             return False
         self._versions.append(stored)
+        surplus = self._versions[: -self._keep]
+        if surplus:
+            published = max((one.info.version for one in self._versions if one.info.published), default=0)
+            last = [one for one in surplus if one.info.version == published]
+            self._versions = last + self._versions[-self._keep :]
         return True
 
     def version(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, P] | None:

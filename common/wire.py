@@ -3,7 +3,7 @@
 | field | content | encoding |
 |---|---|---|
 | `v` | schema | decimal |
-| `buf`, `actor`, `visit`, `world`, `exp` | names | UTF-8, at most 200 bytes, printable |
+| `buf`, `actor`, `visit`, `world`, `exp` | names | UTF-8, 1 to 200 bytes, no control characters |
 | `seq`, `ord`, `wv` | number at capture, number in the stream, weights version | decimal |
 | `t`, `st` | wall clock at capture and when sent, ns | decimal |
 | `ts`, `vt` | system time and visit time, seconds | little-endian float64 |
@@ -11,7 +11,8 @@
 | `lab` | labels, absent without | msgpack map |
 | `codec`, `shape`, `data` | how the data are packed, their dimensions, the data | see `common.codec` |
 
-Nothing here is ever unpickled, and a decoder trusts no length that it has not checked.
+Nothing here is ever unpickled, and a decoder trusts no length that it has not checked. What a decoder would refuse is
+not written in the first place.
 """
 
 import math
@@ -19,6 +20,7 @@ import struct
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, cast
+from unicodedata import category
 
 import msgpack
 import numpy as np
@@ -61,9 +63,15 @@ def encode(datum: Datum, codec: Codec = Codec.RAW, quality: int = 95) -> Fields:
         Field names and values, ready for XADD; `data` comes last and may be a view of the frame.
 
     Raises:
-        WireError: `data` has no codec.
+        WireError: Something that no reader would take: data without a codec or too long, a name, an action, a time.
     """
     used, shape, data = pack_data(datum.data, codec, quality)
+    if len(data) > MAX_DATA:
+        raise WireError(f"data: {len(data)} bytes, at most {MAX_DATA} are allowed")
+    if len(datum.action) > MAX_ACTION:
+        raise WireError(f"act: {len(datum.action)} numbers, at most {MAX_ACTION} are allowed")
+    if not (math.isfinite(datum.system_time) and math.isfinite(datum.visit_time)):
+        raise WireError(f"ts, vt: {datum.system_time}, {datum.visit_time} are not finite")
     fields = {
         b"v": b"%d" % SCHEMA,
         b"buf": datum.buffer.encode(),
@@ -84,6 +92,7 @@ def encode(datum: Datum, codec: Codec = Codec.RAW, quality: int = 95) -> Fields:
     }
     if datum.labels is not None:
         fields[b"lab"] = _label_bytes(datum.labels)
+    _names(*map(fields.get, _NAMES))
     fields[b"data"] = data
     return fields
 
@@ -106,8 +115,8 @@ def _text(name: str, value: bytes | None) -> str:
         text = value.decode()
     except UnicodeDecodeError:
         raise WireError(f"{name}: not UTF-8") from None
-    if not text or not text.isprintable():
-        raise WireError(f"{name}: {text!r} is empty or not printable")
+    if not text or any(category(character) == "Cc" for character in text):
+        raise WireError(f"{name}: {text!r} is empty or holds control characters")
     return text
 
 

@@ -15,6 +15,9 @@ import redis
 from common.broadcast import WeightKeys, publish
 from common.weights import PayloadKind, WeightSource
 
+LONGEST_WAIT = 30.0
+"""Seconds between looks at most, while copying fails."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -25,7 +28,8 @@ class WeightRelay:
         source: The registry.
         connect: Opens a client of the server.
         keys: Names of the weights' keys.
-        every: Seconds between looks.
+        every: Seconds between looks; twice as many after each failure, since a server without memory takes from the
+            frames' writers what it spends on attempts.
     """
 
     def __init__(
@@ -49,17 +53,20 @@ class WeightRelay:
         self._client.close()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._every):
+        wait = self._every
+        while not self._stop.wait(wait):
             try:
                 self._copy()
-            except Exception as error:  # the registry or Redis may be restarting: the next look comes soon
-                _log.warning("weights do not reach Redis (%s: %s); trying again", type(error).__name__, error)
+                wait = self._every
+            except Exception as error:  # the registry or Redis may be restarting
+                wait = max(self._every, min(2 * wait, LONGEST_WAIT))
+                reason = type(error).__name__
+                _log.warning("weights do not reach Redis (%s: %s); trying again in %.1f s", reason, error, wait)
 
     def _copy(self) -> None:
         found = self._source.pull_if_newer(self._seen, PayloadKind.ENCODER)
         if found is None:
             return
         info, payload = found
-        if publish(self._client, self._keys, info, {PayloadKind.ENCODER: payload}):
-            self.version = info.version
-        self._seen = info.version
+        publish(self._client, self._keys, info, {PayloadKind.ENCODER: payload})
+        self._seen = self.version = info.version

@@ -6,7 +6,9 @@ The thread polls every 20 ms; when the collector is nearly full it stops reading
 """
 
 import logging
+import math
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -62,7 +64,6 @@ class Ingest:
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for actor, kept in (counts or {}).items():
             self._counts[actor].update(kept)
-        self._unread: dict[str, int] = {}
         self._lock = threading.Lock()
         self._added = 0
         self._collected = 0
@@ -101,19 +102,29 @@ class Ingest:
             "counts": {actor: dict(counter) for actor, counter in self._counts.items()},
         }
 
-    def counts(self) -> dict[str, ReaderCounts]:
-        """Takes the accounting of each actor at one moment; while the server is away, `unread` is the last known."""
+    def drained(self) -> bool:
+        """Says whether the server answers and nothing is unread."""
         with self._lock:
             try:
-                self._unread = self._reader.unread()
+                return not any(self._reader.unread().values())
+            except redis.RedisError:
+                return False
+
+    def counts(self) -> dict[str, ReaderCounts]:
+        """Takes the accounting of each actor at one moment; while the server is away, by what it had said last."""
+        with self._lock:
+            try:
+                unread = self._reader.unread()
             except redis.RedisError as error:
                 _log.debug("cannot count what is unread: %s", error)
+                unread = self._reader.unread_lately()
             return {
                 actor: ReaderCounts(
-                    unread=self._unread.get(actor, 0),
+                    unread=unread[actor],
                     missed=position.missed,
                     quarantined=position.quarantined,
                     duplicates=position.duplicates,
+                    foreign=position.foreign,
                     **{fate: self._counts[actor][fate] for fate in FATES},
                 )
                 for actor, position in self._reader.positions.items()
@@ -127,13 +138,13 @@ class Ingest:
             self.failure = error
 
     def _run(self) -> None:
-        waited = REFRESH
+        looked = -math.inf
         while not self._stop.is_set():
             try:
-                if waited >= REFRESH:
+                if time.monotonic() - looked >= REFRESH:
                     with self._lock:
                         self._reader.refresh()
-                    waited = 0.0
+                    looked = time.monotonic()
                 with self._lock:
                     data = self._reader.read() if self._collected - self._added < ROOM else []
                     for datum in data:
@@ -142,11 +153,10 @@ class Ingest:
             except redis.RedisError as error:
                 _log.warning("cannot read the stream (%s: %s); trying again", type(error).__name__, error)
                 busy = False
-                waited = REFRESH
+                looked = -math.inf
                 self._stop.wait(0.5)
             if not busy:
                 self._stop.wait(POLL)
-                waited += POLL
 
     def _take(self, datum: Datum) -> None:
         counter = self._counts[datum.actor]

@@ -215,7 +215,7 @@ class Learner:
         """Waits until everything written so far has been read, for at most `timeout` seconds."""
         end = wall.monotonic() + timeout
         while wall.monotonic() < end and self.failure is None:
-            if all(counts.unread == 0 for counts in self._ingest.counts().values()):
+            if self._ingest.drained():
                 return
             wall.sleep(0.05)
 
@@ -247,8 +247,14 @@ class Learner:
         return None if born is None else (datum.captured_ns - born) / 1e9
 
     def _is_stale(self, datum: Datum) -> bool:
+        """Says whether newer weights had been there for longer than allowed when the frame was captured.
+
+        Not their age decides: while nothing is published, for want of new frames for example, weights grow old, and a
+        gate on the age would keep out the very frames that end it.
+        """
         limit = self._config.replay.max_staleness
-        return bool(limit) and (self._age(datum) or 0.0) > limit
+        newest = self._publisher.newest_at(datum.captured_ns - round(limit * 1e9)) if limit else 0
+        return newest > datum.weights_version > 0
 
     def _weigh(self, datum: Datum) -> float:
         return staleness_weight(self._age(datum), self._config.replay.staleness_half_life)

@@ -1,7 +1,9 @@
 """How new weights leave the learner: at a steady pace, numbered, hashed, and never when they are not finite."""
 
 import time as wall
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from typing import override
 
 import torch
@@ -47,6 +49,7 @@ class Publisher:
         self.version = version
         self._created_ns = {int(version): born for version, born in (moments or {}).items()}
         self._digests: dict[int, str] = {}
+        self._index()
 
     def due(self) -> bool:
         """Says whether it is time for a version."""
@@ -58,10 +61,17 @@ class Publisher:
 
     def newest_at(self, moment_ns: int) -> int:
         """The newest version at a moment of wall clock, ns; 0 before the first."""
-        for version, born in reversed(list(self._created_ns.items())):  # a copy: another thread adds
-            if born <= moment_ns:
-                return version
-        return 0
+        births, versions = self._rising
+        place = bisect_right(births, moment_ns)
+        return versions[place - 1] if place else 0
+
+    def _index(self) -> None:
+        """Sets both columns that `newest_at` searches at once: other threads look for each frame, without a lock.
+
+        Where the wall clock went back, a version counts as born when the first one from it on was: so births rise.
+        """
+        births = list(accumulate(reversed(self._created_ns.values()), min))
+        self._rising = tuple(reversed(births)), tuple(self._created_ns)
 
     def moments(self) -> dict[str, int]:
         """Wall clock of each version's making, ns, as JSON-able values: so that a restart forgets no version's age."""
@@ -101,6 +111,7 @@ class Publisher:
         for remembered in (self._created_ns, self._digests):
             if len(remembered) > REMEMBERED:
                 del remembered[min(remembered)]
+        self._index()
         payloads = {PayloadKind.ENCODER: pack(encoder, self._dtype), PayloadKind.FULL: pack(full, self._dtype)}
         self._sink.offer(info, payloads)
         if gradient_ns:

@@ -172,8 +172,8 @@ class ReplayConfig:
             ratio 8 and batches of 64: a learner that keeps its ratio never comes near, and one further behind would
             train on the frames of now for the sake of those that the ring has replaced.
         min_new: Frames that must be admitted between two slices of training; 0 for none.
-        max_staleness: Age of the weights that acted on a frame, at its capture, above which learners leave it out; 0
-            for any age. Frames seen before the first version have no age and pass.
+        max_staleness: Time for which newer weights may have been there when a frame was captured; frames of actors that
+            were further behind are left out. 0 for any time. Frames seen before the first version pass.
         staleness_half_life: Age of those weights that halves a frame's chance to be sampled; 0 samples uniformly.
     """
 

@@ -220,6 +220,13 @@ class RunConfig:
             scheme = self.redis_url.partition("://")[0]
             raise ConfigError("redis_url", f"{scheme}://…", "must start with redis://, rediss:// or unix://")
         self.learner.masks.check_grid(self.learner.model.grid(self.world.image_size))
+        stale = self.learner.replay.max_staleness
+        if 0 < stale <= self.actors.pull_every:
+            raise checks.refuse(
+                self,
+                "learner.replay.max_staleness",
+                f"must be 0 or above actors.pull_every = {self.actors.pull_every:g} s: actors follow no faster",
+            )
         frame_bytes = self.world.image_size[0] * self.world.image_size[1] * 3
         if self.stream.budget < 64 * frame_bytes * self.actors.count:
             raise checks.refuse(

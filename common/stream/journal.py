@@ -47,9 +47,10 @@ class CaptureJournal:
         size = 8 * len(self._SLOTS)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fresh = os.fstat(descriptor).st_size == 0
+            # All zeros: the host lost power before the first page reached the disk.
+            fresh = os.pread(descriptor, size + 1, 0).count(0) == os.fstat(descriptor).st_size in (0, size)
             if fresh:
-                os.ftruncate(descriptor, size)
+                os.pwrite(descriptor, bytes(size), 0)  # takes its place on the disk now: a full one must not kill later
             elif os.fstat(descriptor).st_size != size:
                 raise StreamError(f"{path} is not a capture journal: move it away")
             self._map = mmap.mmap(descriptor, size)

@@ -15,19 +15,19 @@ class ReadAhead:
 
     Args:
         client: Its pool lends a connection while an answer is under way.
-        count: Entries taken from one stream at most; what is asked for ahead waits in the server, so this bounds it.
     """
 
-    def __init__(self, client: redis.Redis, count: int) -> None:
+    def __init__(self, client: redis.Redis) -> None:
         self._pool = cast(Any, client.connection_pool)
-        self._count = count
         self._asked: Any = None
+        self._asked_count = 0
 
-    def read(self, after: Mapping[str, str]) -> dict[str, Entries]:
+    def read(self, after: Mapping[str, str], count: int) -> dict[str, Entries]:
         """Takes what is new and waits for nothing else.
 
         Args:
             after: By key, the id of the last entry that the caller was given, or where it begins.
+            count: Entries to ask of one stream at most; what is asked for ahead waits in the server.
 
         Returns:
             New entries by key; keys without any are left out.
@@ -37,7 +37,7 @@ class ReadAhead:
         """
         if not after:
             return {}
-        connection = self._asked or self._ask(after)
+        connection = self._asked or self._ask(after, count)
         self._asked = None
         try:
             reply: Any = connection.read_response() or []
@@ -49,10 +49,10 @@ class ReadAhead:
         streams: Any = cast(dict[bytes, Any], reply).items() if isinstance(reply, dict) else reply  # protocol 3, 2
         for key, entries in streams:
             found[key.decode()] = [(entry_id, _by_name(fields)) for entry_id, fields in entries]
-        if any(len(entries) == self._count for entries in found.values()):
+        if any(len(entries) == self._asked_count for entries in found.values()):
             newest = {key: entries[-1][0].decode() for key, entries in found.items()}
             with suppress(redis.RedisError):  # the next call will meet it
-                self._asked = self._ask({**after, **newest})
+                self._asked = self._ask({**after, **newest}, count)
         return found
 
     def close(self) -> None:
@@ -61,10 +61,11 @@ class ReadAhead:
             self._discard(self._asked)
             self._asked = None
 
-    def _ask(self, after: Mapping[str, str]) -> Any:
+    def _ask(self, after: Mapping[str, str], count: int) -> Any:
+        self._asked_count = count
         connection = self._pool.get_connection()
         try:
-            connection.send_command("XREAD", "COUNT", self._count, "STREAMS", *after.keys(), *after.values())
+            connection.send_command("XREAD", "COUNT", count, "STREAMS", *after.keys(), *after.values())
         except BaseException:
             self._discard(connection)
             raise

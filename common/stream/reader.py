@@ -16,10 +16,13 @@ from common.errors import WireError
 from common.messages import Datum
 from common.stream.keys import StreamKeys
 from common.stream.readahead import ReadAhead
+from common.stream.takeover import is_own, place
 from common.wire import Fields, decode
 
 COUNT = 32
 """Entries a read takes from one stream at most: a greedy reader holds up the writers."""
+READ_BYTES = 8 * 2**20
+"""Bytes that a read aims at, all streams together: so many may wait in the server for a reader that rests."""
 
 QUARANTINE_LENGTH = 100
 
@@ -31,20 +34,24 @@ class Position:
     """Where a reader stands in one actor's stream.
 
     Attributes:
-        seq: Last entry read; its id is `seq-0`.
+        seq: Last entry read, its id's first number.
+        sub: Its id's second number: 0 for the actor's own.
         ordinal: The `ord` that is expected next.
         damaged: Entries since then that did not decode, so that their `ord` is not known.
         missed: Entries gone before they were read.
         quarantined: Entries that did not decode.
-        duplicates: Entries seen before and dropped.
+        duplicates: Entries numbered like earlier ones, and dropped.
+        foreign: Entries that the actor did not write; in no sum.
     """
 
     seq: int = 0
+    sub: int = 0
     ordinal: int = 0
     damaged: int = 0
     missed: int = 0
     quarantined: int = 0
     duplicates: int = 0
+    foreign: int = 0
 
 
 class StreamReader:
@@ -61,7 +68,10 @@ class StreamReader:
     ) -> None:
         self._client = client
         self._keys = keys
-        self._ahead = ReadAhead(client, COUNT)
+        self._ahead = ReadAhead(client)
+        self._size = READ_BYTES // COUNT
+        self._totals: dict[str, int] = {}
+        self._strangers: dict[str, tuple[int, int]] = {}
         self._positions = {actor: Position(**state) for actor, state in (positions or {}).items()}
         self._server = ""
         self.resets = 0
@@ -89,16 +99,19 @@ class StreamReader:
         self._server = server
 
     def read(self) -> list[Datum]:
-        """Takes what is new, at most `COUNT` entries of each actor, in each actor's order; does not wait.
+        """Takes what is new, at most `COUNT` entries of each actor and about `READ_BYTES`, in order; does not wait.
 
         Raises:
             redis.RedisError: The server does not answer; nothing was taken.
         """
         actors = {self._keys.frames(actor): actor for actor in self._positions}
-        found = self._ahead.read({key: f"{self._positions[actor].seq}-0" for key, actor in actors.items()})
+        after = {key: f"{self._positions[actor].seq}-{self._positions[actor].sub}" for key, actor in actors.items()}
+        count = max(1, min(COUNT, READ_BYTES // (self._size * max(1, len(after)))))
+        found = self._ahead.read(after, count)
         data: list[Datum] = []
         broken: list[Fields] = []
         for key, entries in found.items():
+            self._size = max(1, len(entries[-1][1].get(b"data", b"")), self._size * 7 // 8)
             for entry_id, fields in entries:
                 match self._take(actors[key], entry_id, fields):
                     case Datum() as datum:
@@ -111,37 +124,58 @@ class StreamReader:
         return data
 
     def unread(self) -> dict[str, int]:
-        """Counts, by actor, what was written and not yet read.
+        """Asks the server how much it has had of each actor, and counts what of it was not read yet.
 
         Raises:
             redis.RedisError: The server does not answer.
         """
-        written = cast(dict[bytes, bytes], self._client.hgetall(self._keys.written))
-        counts: dict[str, int] = {}
-        for actor, position in self._positions.items():
-            total = written.get(actor.encode(), b"")
-            known = int(total) if total.isdigit() and len(total) < 20 else 0
-            counts[actor] = max(0, known - position.ordinal - position.damaged)
-        return counts
+        for name, total in cast(dict[bytes, bytes], self._client.hgetall(self._keys.written)).items():
+            if total.isdigit() and len(total) < 20:
+                actor = name.decode(errors="replace")
+                # A server that came back without its newest entries knows less than was written.
+                self._totals[actor] = max(int(total), self._totals.get(actor, 0))
+        return self.unread_lately()
+
+    def unread_lately(self) -> dict[str, int]:
+        """By actor, what was written by the last time that the server was asked, and not read yet."""
+        return {
+            actor: max(0, self._totals.get(actor, 0) - position.ordinal - position.damaged)
+            for actor, position in self._positions.items()
+        }
 
     def _take(self, actor: str, entry_id: bytes, fields: Fields) -> Datum | str | None:
-        """Gives the datum; why it does not decode; or None for one that was seen before."""
+        """Gives the datum; why there is none; or None for an entry that was seen before."""
         position = self._positions[actor]
-        try:
-            datum = decode(fields)
-            _check_place(datum, actor, entry_id)
-        except WireError as error:
-            position.seq = int(entry_id.split(b"-")[0])
+        seq, sub = place(entry_id)
+        if not is_own(actor, entry_id, fields):
+            return self._pass(actor, seq, sub)
+        found = _decoded(fields, most=position.ordinal + position.damaged + seq - position.seq)
+        position.seq, position.sub = seq, sub
+        if isinstance(found, str):
             position.quarantined += 1
             position.damaged += 1
-            return str(error)
-        position.seq = datum.seq
-        if datum.ordinal < position.ordinal:
+            return found
+        if found.ordinal < position.ordinal:
             position.duplicates += 1
             return None
-        position.missed += max(0, datum.ordinal - position.ordinal - position.damaged)
-        position.ordinal, position.damaged = datum.ordinal + 1, 0
-        return datum
+        gap = found.ordinal - position.ordinal
+        position.missed += max(0, gap - position.damaged)
+        surplus = max(0, position.damaged - gap)  # written by nobody: forged under a number that was free
+        position.quarantined -= surplus
+        position.foreign += surplus
+        position.ordinal, position.damaged = found.ordinal + 1, 0
+        return found
+
+    def _pass(self, actor: str, seq: int, sub: int) -> str | None:
+        """Goes past a stranger's entry, unless that would go past ids that the actor may still use."""
+        position = self._positions[actor]
+        if seq <= position.seq:
+            position.sub = sub
+        elif (seq, sub) <= self._strangers.get(actor, (0, 0)):
+            return None
+        self._strangers[actor] = (seq, sub)
+        position.foreign += 1
+        return f"id {seq}-{sub}: not written by {actor}"
 
     def _set_aside(self, broken: list[Fields]) -> None:
         try:
@@ -156,6 +190,15 @@ def _labelled(fields: Fields, actor: str, entry_id: bytes, reason: str) -> Field
     return kept | {b"from": f"{actor} {entry_id.decode()}".encode(), b"reason": reason.encode()}
 
 
-def _check_place(datum: Datum, actor: str, entry_id: bytes) -> None:
-    if datum.actor != actor or entry_id != b"%d-0" % datum.seq:
-        raise WireError(f"actor {datum.actor!r}, seq {datum.seq}: not the stream and id it was found under")
+def _decoded(fields: Fields, *, most: int) -> Datum | str:
+    """Gives the datum, or why there is none.
+
+    Args:
+        fields: The entry.
+        most: Its `ord` must be lower: between two entries an actor captures at least as many frames as it writes.
+    """
+    try:
+        datum = decode(fields)
+    except WireError as error:
+        return str(error)
+    return datum if datum.ordinal < most else f"ord: {datum.ordinal} cannot be, it must be below {most}"

@@ -4,9 +4,9 @@
                     │ full: the oldest goes, counted                 │ error: same batch again, after a pause
 
 The thread waits for data or for a back-off to end; `put` wakes it, and never waits for it. A batch ends with its frames
-or its bytes, or when nothing more has come for a few milliseconds; it is packed outside the lock and goes as one
-transaction, so that after a broken connection either all of it or nothing was written, and sending it again is
-answered by "ID is equal or smaller" for entries that had arrived.
+or its bytes, or two milliseconds after its first frame; it is packed outside the lock and goes as one transaction, so
+that after a broken connection either all of it or nothing was written: the total that the same transaction writes tells
+which. Batches shrink while they take longer than a reply may, and grow again.
 """
 
 import logging
@@ -14,9 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from itertools import chain
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import redis
 import redis.exceptions
@@ -25,11 +23,13 @@ from common.codec import Codec
 from common.errors import StreamError
 from common.messages import Datum
 from common.status import WriterCounts
+from common.stream.batch import Batch, Packed, Waiting
 from common.stream.journal import CaptureJournal, DropCause
 from common.stream.keys import StreamKeys
 from common.stream.retention import Retention
-from common.stream.transaction import Command, Transaction
-from common.wire import Fields, encode
+from common.stream.takeover import arrived_since, survey
+from common.stream.transaction import Transaction
+from common.wire import encode
 
 BATCH = 32
 """Entries a transaction carries at most."""
@@ -39,40 +39,10 @@ LINGER = 0.002
 """Seconds that a batch waits for company."""
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.05, 2.0
 
+_MOVED = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError, redis.exceptions.MovedError)
+"""Failures after which the server, or its successor behind the same name, is to be looked up anew."""
+
 _log = logging.getLogger(__name__)
-
-
-class _Waiting(NamedTuple):
-    """One datum in the spool, with the bytes of its arrays."""
-
-    seq: int
-    size: int
-    datum: Datum
-
-
-class _Packed(NamedTuple):
-    """One entry ready to go."""
-
-    seq: int
-    captured_ns: int
-    fields: Fields
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Entries that go as one transaction, which is packed for the place in the stream that they should get.
-
-    Attributes:
-        entries: In the order of capture.
-        ordinal: `ord` of the first, as the transaction has it.
-        transaction: The packed commands; None when they must be packed anew.
-        sent: They may have arrived.
-    """
-
-    entries: list[_Packed]
-    ordinal: int = -1
-    transaction: Transaction | None = None
-    sent: bool = False
 
 
 class StreamWriter:
@@ -117,16 +87,16 @@ class StreamWriter:
         self._codec = codec
         self._quality = quality
         self._written = written
-        self._spool: deque[_Waiting] = deque()
+        self._spool: deque[Waiting] = deque()
         self._spool_bytes = 0
         self._taken = 0
-        self._in_flight = self._prepared = _Batch([])
+        self._in_flight, self._prepared = Batch([]), Batch([])
+        self._most = BATCH
         self._wake = threading.Condition()
         self._closing = threading.Event()
         self._given_up = False
         self._given_before = journal.captured
-        self._inherited = journal.unsettled
-        journal.drop(DropCause.DIED, self._inherited)
+        journal.drop(DropCause.DIED, journal.unsettled)
         self._client: redis.Redis | None = None
         self.connections = 0
         self.failure: BaseException | None = None
@@ -146,7 +116,7 @@ class StreamWriter:
         with self._wake:
             seq = self._journal.captured + 1
             self._journal.captured = seq
-            self._spool.append(_Waiting(seq, size, datum))
+            self._spool.append(Waiting(seq, size, datum))
             self._spool_bytes += size
             while len(self._spool) > 1 and self._full():
                 self._spool_bytes -= self._spool.popleft().size
@@ -171,16 +141,18 @@ class StreamWriter:
     def close(self, timeout: float = 5.0) -> None:
         """Writes what waits, and ends the thread.
 
-        Gives up at the first error or after `timeout` seconds, and counts the rest as dropped.
+        Gives up at the first error or after `timeout` seconds. What was never sent is then counted as dropped; what was
+        sent without an answer stays unsettled (`spooled`) until the actor's next process finds out.
         """
         self._closing.set()
         with self._wake:
             self._wake.notify()
         self._thread.join(timeout)
         with self._wake:
-            self._journal.drop(DropCause.CLOSED, len(self._spool) + self._taken)
+            unknown = len(self._in_flight.entries) if self._in_flight.sent else 0
+            self._journal.drop(DropCause.CLOSED, len(self._spool) + self._taken - unknown)
             self._spool.clear()
-            self._spool_bytes = self._taken = 0
+            self._spool_bytes, self._taken = 0, unknown
             self._given_up = True
 
     def _run_safely(self) -> None:
@@ -189,26 +161,29 @@ class StreamWriter:
         except BaseException as error:  # handed to whoever asks for the actor's status
             _log.exception("%s: the writer failed", self._actor)
             self.failure = error
+        finally:
+            self._disconnect()
 
     def _run(self) -> None:
         backoff = FIRST_BACKOFF
-        while (batch := self._next_batch()).entries:
+        while not self._given_up and (batch := self._next_batch()).entries:
             try:
                 self._write(batch)
                 backoff = FIRST_BACKOFF
             except redis.exceptions.RedisError as error:
                 _log.warning("%s: cannot write (%s: %s); trying again", self._actor, type(error).__name__, error)
-                if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+                if isinstance(error, _MOVED):
                     self._disconnect()
+                if isinstance(error, redis.TimeoutError):
+                    self._most = max(1, len(batch.entries) // 2)
                 if self._closing.wait(backoff):
                     return
                 backoff = min(2 * backoff, LONGEST_BACKOFF)
-        self._disconnect()
 
-    def _next_batch(self) -> _Batch:
+    def _next_batch(self) -> Batch:
         """Gives the batch that is under way or prepared, or waits for one; empty when closing and all is written."""
         if not self._in_flight.entries:
-            self._in_flight, self._prepared = self._prepared, _Batch([])
+            self._in_flight, self._prepared = self._prepared, Batch([])
         while not self._in_flight.entries:
             with self._wake:
                 self._wake.wait_for(lambda: self._spool or self._closing.is_set())
@@ -218,7 +193,17 @@ class StreamWriter:
             if not taken:
                 break
             self._in_flight = self._packed(taken)
+        if len(self._in_flight.entries) > self._most:
+            self._split()
         return self._in_flight
+
+    def _split(self) -> None:
+        """Puts what is too much for one transaction now before what is prepared."""
+        whole, later = self._in_flight, self._prepared
+        rest = whole.entries[self._most :] + later.entries
+        with self._wake:
+            self._in_flight = Batch(whole.entries[: self._most], sent=whole.sent)
+            self._prepared = Batch(rest, sent=whole.sent)
 
     def _prepare(self) -> None:
         """Packs the batch after the one under way, so that the server need not wait for it."""
@@ -229,27 +214,27 @@ class StreamWriter:
     def _plenty(self) -> bool:
         return len(self._spool) >= BATCH or self._spool_bytes >= BATCH_BYTES
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self) -> list[Waiting]:
         """Takes one batch out of the spool; they count as waiting until they are acknowledged or dropped."""
-        taken: list[_Waiting] = []
+        taken: list[Waiting] = []
         size = 0
         with self._wake:
-            while self._spool and len(taken) < BATCH and size < BATCH_BYTES:
+            while self._spool and len(taken) < self._most and size < BATCH_BYTES:
                 taken.append(self._spool.popleft())
                 size += taken[-1].size
             self._spool_bytes -= size
             self._taken += len(taken)
         return taken
 
-    def _packed(self, taken: list[_Waiting]) -> _Batch:
+    def _packed(self, taken: list[Waiting]) -> Batch:
         packed = [one for waiting in taken if (one := self._pack(waiting)) is not None]
         with self._wake:
             if not self._given_up:
                 self._journal.drop(DropCause.REJECTED, len(taken) - len(packed))
                 self._taken -= len(taken) - len(packed)
-        return _Batch(packed)
+        return Batch(packed)
 
-    def _pack(self, waiting: _Waiting) -> _Packed | None:
+    def _pack(self, waiting: Waiting) -> Packed | None:
         datum = waiting.datum
         try:
             fields = encode(datum, self._codec, self._quality)
@@ -257,47 +242,80 @@ class StreamWriter:
             _log.error("%s: cannot pack frame %d: %s: %s", self._actor, waiting.seq, type(error).__name__, error)
             return None
         self._retention.add(sum(map(len, fields.values())))
-        return _Packed(waiting.seq, datum.captured_ns, fields)
+        return Packed(waiting.seq, datum.captured_ns, fields)
 
-    def _address(self, batch: _Batch, ordinal: int) -> Transaction:
-        """Packs the commands that write a batch to its place in the stream, `ordinal` entries after its beginning."""
-        key = self._keys.frames(self._actor)
-        length = self._retention.length
-        now = b"%d" % time.time_ns()
-        commands: list[Command] = []
-        for number, (seq, _, fields) in enumerate(batch.entries, ordinal):
-            fields |= {b"seq": b"%d" % seq, b"ord": b"%d" % number, b"st": now}
-            *words, data = chain.from_iterable(fields.items())
-            commands.append(Command(("XADD", key, "MAXLEN", "~", length, f"{seq}-0", *words), data))
-        commands.append(Command(("HSET", self._keys.written, self._actor, ordinal + len(batch.entries))))
-        batch.ordinal, batch.transaction = ordinal, Transaction(commands)
-        return batch.transaction
+    def _address(self, batch: Batch, ordinal: int) -> Transaction:
+        return batch.address(ordinal, self._keys, self._actor, self._retention.length)
 
-    def _write(self, batch: _Batch) -> None:
+    def _write(self, batch: Batch) -> None:
         client = self._client or self._open()
-        transaction, ordinal = batch.transaction, self._journal.written
+        ordinal = self._journal.written
+        before = batch.sent
+        if before and self._total(client) >= ordinal + len(batch.entries):
+            self._acknowledge(batch, [])
+            return
+        transaction = batch.transaction
         if transaction is None or batch.ordinal != ordinal:
             transaction = self._address(batch, ordinal)
-        before, batch.sent, batch.transaction = batch.sent, True, None
-        results = transaction.execute(client, meanwhile=self._prepare)
+        with self._wake:
+            if self._given_up:
+                return
+            batch.sent, batch.transaction = True, None
+        try:
+            results = transaction.execute(client, meanwhile=self._prepare)
+        except redis.ResponseError:  # refused as a whole: nothing of it was done
+            batch.sent = before
+            raise
         if error := next((one for one in results if isinstance(one, redis.exceptions.OutOfMemoryError)), None):
             raise error
-        there = [isinstance(result, Exception) and "equal or smaller" in str(result) for result in results]
-        if any(there) and not before:
-            raise StreamError(f"another process writes the stream of {self._actor}: give each actor a name of its own")
+        taken = [isinstance(result, Exception) and "equal or smaller" in str(result) for result in results]
+        if before:  # what an earlier attempt had brought is there
+            results = [None if there else result for there, result in zip(taken, results, strict=True)]
+        elif any(taken) and self._displaced(client, batch, taken):
+            return
+        self._acknowledge(batch, results)
+        self._most = min(BATCH, self._most + 1)
+
+    def _acknowledge(self, batch: Batch, results: list[object]) -> None:
+        """Counts a batch in: all of it, but for the entries whose result is an error."""
+        refused = {index: result for index, result in enumerate(results) if isinstance(result, Exception)}
         moment = time.time_ns()
         with self._wake:
             if self._given_up:
                 return
-            for entry, result, known in zip(batch.entries, results, there, strict=False):
-                if isinstance(result, Exception) and not known:
-                    _log.error("%s: the server rejects entry %d: %s", self._actor, entry.seq, result)
+            for index, entry in enumerate(batch.entries):
+                if index in refused:
                     self._journal.drop(DropCause.REJECTED)
                 else:
                     self._journal.acknowledge(entry.seq)
-                    self._written((moment - entry.captured_ns) / 1e9)
             self._taken -= len(batch.entries)
-            self._in_flight = _Batch([])
+            self._in_flight = Batch([])
+        for index, entry in enumerate(batch.entries):
+            if index in refused:
+                _log.error("%s: the server rejects entry %d: %s", self._actor, entry.seq, refused[index])
+            else:
+                self._written((moment - entry.captured_ns) / 1e9)
+
+    def _displaced(self, client: redis.Redis, batch: Batch, taken: list[bool]) -> bool:
+        """Finds out why the places of entries that were never sent before are taken.
+
+        Returns:
+            True where a stranger's entry kept them out, and the stream was begun anew without it; False where later
+            entries of the batch found a place, so that only the others are lost.
+
+        Raises:
+            StreamError: Another process of this name.
+        """
+        if not taken[len(batch.entries) - 1]:
+            return False
+        key = self._keys.frames(self._actor)
+        remains = survey(client, key, self._actor)
+        if remains is not None and remains.seq >= batch.entries[0].seq:
+            raise StreamError(f"another process writes the stream of {self._actor}: give each actor a name of its own")
+        _log.error("%s: a stranger's entry in %s kept ours out; the stream begins anew", self._actor, key)
+        client.unlink(key)
+        batch.sent = False
+        return True
 
     def _open(self) -> redis.Redis:
         """Connects; the first time, settles what an earlier process of this actor has left behind."""
@@ -306,6 +324,8 @@ class StreamWriter:
             cast(Any, client).sadd(self._keys.actors, self._actor)
             if not self.connections:
                 self._settle(client)
+            if self._total(client) < self._journal.written:
+                cast(Any, client).hset(self._keys.written, self._actor, self._journal.written)
         except redis.RedisError:
             client.close()
             raise
@@ -313,26 +333,29 @@ class StreamWriter:
         self.connections += 1
         return client
 
+    def _total(self, client: redis.Redis) -> int:
+        """Entries that the server says it has ever had of this actor."""
+        total: bytes = cast(Any, client).hget(self._keys.written, self._actor) or b""
+        return int(total) if total.isdigit() else 0
+
     def _settle(self, client: redis.Redis) -> None:
         """Counts in what a killed predecessor had sent unacknowledged, or all that a lost journal had known of."""
-        key, known = self._keys.frames(self._actor), cast(Any, client)
-        if not client.exists(key):
-            return
-        found: dict[str, Any] = known.xinfo_stream(key)
-        last = _seq(found["last-generated-id"])
-        if found["first-entry"]:
-            self._retention.inherit(found["length"], sum(map(len, found["first-entry"][1].values())))
-        if last > self._given_before:
-            written = int(known.hget(self._keys.written, self._actor) or 0)
-            newest = int(found["last-entry"][1].get(b"ord", -1)) if found["last-entry"] else -1
-            self._renumber(last, max(written, newest + 1))
-            return
-        arrived: list[tuple[bytes, object]] = known.xrange(key, min=f"({self._journal.acked}-0", count=BATCH)
+        key = self._keys.frames(self._actor)
+        remains = survey(client, key, self._actor)
+        if remains is not None and remains.length:
+            self._retention.inherit(remains.length, remains.size)
+            if remains.seq > self._given_before:
+                self._renumber(remains.seq, max(self._total(client), remains.ordinal + 1))
+                return
+        arrived = remains and arrived_since(client, key, self._journal.acked, self._given_before)
+        if arrived is None:
+            _log.error("%s: a stranger's entry in %s keeps ours out; the stream begins anew", self._actor, key)
+            client.unlink(key)
+            arrived = arrived_since(client, key, self._journal.acked, self._given_before) or []
         with self._wake:
-            for entry_id, _ in arrived[: self._inherited]:
+            for seq in arrived:
                 self._journal.drop(DropCause.DIED, -1)
-                self._journal.acknowledge(_seq(entry_id))
-        self._inherited = 0
+                self._journal.acknowledge(seq)
 
     def _renumber(self, last: int, written: int) -> None:
         """Moves the frames captured so far behind the last `seq` of a journal that was lost with its host."""
@@ -340,19 +363,15 @@ class StreamWriter:
             shift = last - self._given_before
             since = self._journal.captured - self._given_before
             self._spool = deque(waiting._replace(seq=waiting.seq + shift) for waiting in self._spool)
-            entries = self._in_flight.entries
-            entries[:] = [packed._replace(seq=packed.seq + shift) for packed in entries]
-            self._journal.catch_up(last, max(written, self._journal.written), since)
+            for batch in (self._in_flight, self._prepared):
+                batch.entries = [packed._replace(seq=packed.seq + shift) for packed in batch.entries]
+            self._journal.catch_up(last, min(last, max(written, self._journal.written)), since)
         _log.warning("%s: its journal was lost; goes on after frame %d", self._actor, last)
 
     def _disconnect(self) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None
-
-
-def _seq(entry_id: bytes) -> int:
-    return int(entry_id.split(b"-")[0])
 
 
 def _size(datum: Datum) -> int:

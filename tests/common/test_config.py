@@ -110,3 +110,12 @@ def test_byte_counts_survive_a_round_trip(count: int) -> None:
 def test_a_replay_configuration_that_could_never_train_is_refused(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=rf"learner\.replay\.{field}"):
         ReplayConfig(**{field: value})  # pyright: ignore[reportArgumentType]
+
+
+def test_a_gate_that_actors_cannot_pass_is_refused() -> None:
+    replay = ReplayConfig(max_staleness=1.0)
+    with pytest.raises(
+        ConfigError, match=r"learner\.replay\.max_staleness = 1\.0: must be 0 or above actors\.pull_every = 1"
+    ):
+        RunConfig(learner=LearnerConfig(replay=replay))
+    RunConfig(learner=LearnerConfig(replay=replay), actors=ActorConfig(pull_every=0.5))

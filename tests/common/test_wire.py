@@ -59,7 +59,7 @@ def test_labels_may_be_absent(make_datum: Make) -> None:
         (b"ts", b"123", "ts"),
         (b"ts", np.float64("nan").tobytes(), "not finite"),
         (b"actor", b"\xff\xfe", "UTF-8"),
-        (b"world", b"two\nlines", "printable"),
+        (b"world", b"two\nlines", "control characters"),
         (b"visit", b"x" * 1000, "visit"),
         (b"act", b"123", "act"),
         (b"codec", b"zip", "codec"),

@@ -10,6 +10,7 @@ import pytest
 from common.config import RunConfig
 from common.errors import CheckpointError
 from common.exposure import Exposure
+from common.status import ReaderCounts
 from common.stream import CaptureJournal, StreamKeys, StreamWriter, connect
 from common.weights import PayloadKind, digest, unpack
 from deploy.store import EmbeddedStore
@@ -189,19 +190,24 @@ def test_a_learner_on_a_new_stream_reads_it_from_its_start(
     again.close()
 
 
-def test_frames_that_old_weights_acted_on_are_gated(config: RunConfig, source: Source, make_datum: Make) -> None:
-    replay = replace(config.learner.replay, max_staleness=5.0)
+@pytest.mark.parametrize("superseded", [True, False])
+def test_frames_of_actors_too_far_behind_are_gated(
+    config: RunConfig, source: Source, make_datum: Make, superseded: bool
+) -> None:
+    """Frames are left out where newer weights had been there for longer than allowed; however old, the newest act."""
+    replay = replace(config.learner.replay, max_staleness=100.0)
     config = replace(config, learner=replace(config.learner, replay=replay))
     learner = Learner(config, stream=STREAM, sink=Sink(), checkpoint=None, version=0)
     learner.start()
     try:
-        source.write(200)
-        until(lambda: len(learner.published()) > 0)
-        until(lambda: drained(learner, 200))
-        version, now = min(learner.published()), time.time_ns()
+        while len(learner.published()) < 2:
+            source.write(100)
+            time.sleep(0.1)
+        until(lambda: settled(learner) and learner.status().counts["actor-0"].unread == 0)
+        published, now = sorted(learner.published()), time.time_ns()
         before = learner.status().counts["actor-0"]
         visit = "actor-0.1.0001"
-        for age in (1, 60):
+        for age in (1, 1000):
             for number in range(20):
                 moment = 2.0 + number / 10
                 source.writer.put(
@@ -209,20 +215,23 @@ def test_frames_that_old_weights_acted_on_are_gated(config: RunConfig, source: S
                         visit=visit,
                         visit_time=moment,
                         experience=RULE.experience(visit, moment),
-                        data=np.zeros((SIDE, SIDE, 3), np.uint8),
-                        weights_version=version,
+                        data=np.zeros((24, 24, 3), np.uint8),
+                        weights_version=published[0 if superseded else -1],
                         captured_ns=now + age * 10**9,
                     )
                 )
-        until(
-            lambda: (
-                learner.status().counts["actor-0"].gated > before.gated
-                and learner.status().counts["actor-0"].unread == 0
-            )
-        )
-        assert learner.status().counts["actor-0"].gated - before.gated == 20
+        until(lambda: total(learner) == total_of(before) + 40 and learner.status().counts["actor-0"].unread == 0)
+        assert learner.status().counts["actor-0"].gated - before.gated == (20 if superseded else 0)
     finally:
         learner.close()
+
+
+def total_of(counts: ReaderCounts) -> int:
+    return counts.gated + counts.guard + counts.withheld + counts.admitted
+
+
+def total(learner: Learner) -> int:
+    return total_of(learner.status().counts["actor-0"])
 
 
 def test_a_slice_waits_for_new_frames(config: RunConfig, source: Source) -> None:
