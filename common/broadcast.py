@@ -2,8 +2,9 @@
 
     relay ── chunks, then WATCH chunks, MULTI [manifest] EXEC ─► Redis ◄─ GETRANGE manifest, then its chunks ── reader
 
-A manifest is written only while all of its chunks are there, and chunks without a manifest are removed at once. A reader trusts the manifest's hash alone: a payload whose chunks went away or changed under it is read again from the
-newest manifest. Nothing is unpickled and every size is bounded.
+A manifest is written only while all of its chunks are there, and chunks that get no manifest are removed. A reader
+trusts the manifest's hash alone: a payload whose chunks went away or changed under it is read again from the newest
+manifest. Nothing is unpickled and every size is bounded.
 """
 
 import logging
@@ -160,7 +161,7 @@ def publish(
     Raises:
         WireError: A payload is empty or too long.
         StreamError: The server lost chunks before the manifest was written: it was emptied or started anew.
-        redis.RedisError: The server does not answer, or has no memory left. After a lost reply the version may be there.
+        redis.RedisError: The server does not answer (the version may be there all the same), or has no memory left.
     """
     shown = {kind: payload for kind, payload in payloads.items() if info.published or kind is PayloadKind.FULL}
     manifests: dict[PayloadKind, Manifest] = {}
@@ -177,7 +178,7 @@ def publish(
         return True
     try:
         _write(client, keys, info.version, shown)
-        _commit(client, keys, manifests, names, older, keep)
+        _commit(client, keys, manifests, names, older=older, keep=keep)
     except BaseException:
         _withdraw(client, keys, info.version, manifests, names)
         raise
@@ -196,6 +197,7 @@ def _commit(
     keys: WeightKeys,
     manifests: Mapping[PayloadKind, Manifest],
     names: Sequence[str],
+    *,
     older: Mapping[PayloadKind, Sequence[str]],
     keep: int,
 ) -> None:

@@ -121,11 +121,10 @@ class VersionStore[P]:
         if newest is not None and stored.info.version <= newest.version:
             return False
         self._versions.append(stored)
-        surplus = self._versions[: -self._keep]
-        if surplus:
-            published = max((one.info.version for one in self._versions if one.info.published), default=0)
-            last = [one for one in surplus if one.info.version == published]
-            self._versions = last + self._versions[-self._keep :]
+        older, recent = self._versions[: -self._keep], self._versions[-self._keep :]
+        if not any(one.info.published for one in recent):
+            recent = [one for one in older if one.info.published][-1:] + recent
+        self._versions = recent
         return True
 
     def version(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, P] | None:

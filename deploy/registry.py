@@ -13,7 +13,7 @@ outlive the learner that made them.
 import asyncio
 import logging
 import threading
-from collections import OrderedDict
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +28,8 @@ PATIENCE = 30.0
 """Seconds that a reader waits for the registry."""
 HELD = 2
 """Offers that wait for the registry's answer at most; a newer one displaces the oldest."""
+LOOK_EVERY = 2.0
+"""Seconds between the learner's looks at what the registry has, at least."""
 
 _log = logging.getLogger(__name__)
 
@@ -74,32 +76,40 @@ class WeightRegistry:
 class RayWeightSink:
     """The learner's end: holds what was offered until the registry has fetched it. Any thread may call it.
 
+    The newest version and the newest published one are held for good: a registry that died and came back empty gets
+    them again, the older one first, even while the learner makes no new ones. Whoever asks for a count drives this.
+
     Args:
         registry: Handle of the registry.
+        look_every: Seconds between looks at what it has, at least.
     """
 
-    def __init__(self, registry: Any) -> None:
+    def __init__(self, registry: Any, look_every: float = LOOK_EVERY) -> None:
         self._registry = registry
-        self._held: OrderedDict[int, Mapping[PayloadKind, bytes]] = OrderedDict()
+        self._look_every = look_every
+        self._held: dict[int, tuple[VersionInfo, Mapping[PayloadKind, bytes]]] = {}
         self._pending: dict[int, Any] = {}
         self._acknowledged = 0
         self._abandoned = 0
+        self._look: Any = None
+        self._repeat: Any = None
+        self._looked = time.monotonic()
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[type["RayWeightSink"], tuple[Any]]:
-        return RayWeightSink, (self._registry,)
+    def __reduce__(self) -> tuple[type["RayWeightSink"], tuple[Any, float]]:
+        return RayWeightSink, (self._registry, self._look_every)
 
     def offer(self, info: VersionInfo, payloads: Mapping[PayloadKind, bytes]) -> None:
         """Announces a new version; returns at once."""
-        learner = ray.get_runtime_context().current_actor
         with self._lock:
             self._settle()
-            self._pending[info.version] = self._registry.offer.remote(info, list(payloads), learner)
-            self._held[info.version] = payloads
-            while len(self._held) > HELD:
-                oldest, _ = self._held.popitem(last=False)
-                del self._pending[oldest]
+            self._look = None  # it would say that this version is missing
+            self._held[info.version] = info, payloads
+            self._pending[info.version] = self._send(info.version)
+            while len(self._pending) > HELD:
+                del self._pending[min(self._pending)]
                 self._abandoned += 1
+            self._release()
 
     @property
     def acknowledged(self) -> int:
@@ -116,27 +126,69 @@ class RayWeightSink:
             return self._abandoned
 
     def _settle(self) -> None:
-        """Lets go of the payloads whose offer has been answered, without waiting; the caller holds the lock."""
+        """Books what has been answered, and sees to a registry that lost versions; never waits, is called locked."""
         for version, answer in list(self._pending.items()):
-            if not ray.wait([answer], timeout=0)[0]:
+            if not self._answered(answer):
                 continue
             try:
                 kept = bool(ray.get(answer))
-            except Exception as error:  # the registry died: its successor gets the next version
+            except Exception as error:  # the registry died: its successor gets the newest at a later look
                 _log.warning("offer of version %d failed: %s", version, type(error).__name__)
                 kept = False
-            del self._pending[version], self._held[version]
+            del self._pending[version]
             self._acknowledged += kept
             self._abandoned += not kept
+        self._release()
+        if self._repeat is not None and self._answered(self._repeat):
+            self._repeat = None  # whatever it was, the next look shows
+        if self._look is not None and self._answered(self._look):
+            self._repeat_missing()
+        idle = self._look is None and self._repeat is None and max(self._held, default=0) not in self._pending
+        if self._held and idle and time.monotonic() - self._looked >= self._look_every:
+            self._look = self._registry.newest.remote()
+            self._looked = time.monotonic()
+
+    def _repeat_missing(self) -> None:
+        """Offers the oldest version again that the registry should have and has not; one at a time keeps their order.
+
+        It counts neither as acknowledged nor as abandoned: that was said of its first offer.
+        """
+        look, self._look = self._look, None
+        try:
+            newest: Any = ray.get(look)
+        except Exception as error:  # it is being restarted
+            _log.info("the registry does not tell its newest version: %s", type(error).__name__)
+            return
+        known = newest.version if newest else 0
+        missing = [version for version in self._held if version > known and version not in self._pending]
+        if missing:
+            _log.warning("the registry lost version %d: offering it again", min(missing))
+            self._repeat = self._send(min(missing))
+
+    def _send(self, version: int) -> Any:
+        info, payloads = self._held[version]
+        # A handle kept between offers would keep the learner alive: Ray counts an actor's handle of itself too.
+        return self._registry.offer.remote(info, list(payloads), ray.get_runtime_context().current_actor)
+
+    def _release(self) -> None:
+        """Lets go of the payloads that nobody may ask for any more."""
+        published = (version for version, (info, _) in self._held.items() if info.published)
+        stay = {*self._pending, max(self._held, default=0), max(published, default=0)}
+        self._held = {version: offer for version, offer in self._held.items() if version in stay}
+
+    @staticmethod
+    def _answered(answer: Any) -> bool:
+        return bool(ray.wait([answer], timeout=0)[0])
 
     def payload(self, version: int, kind: PayloadKind) -> NDArray[np.uint8]:
-        """The bytes of a payload offered lately, uint8 [bytes].
+        """The bytes of a payload that is held, uint8 [bytes].
 
         Raises:
             KeyError: Newer versions have taken its place.
         """
         with self._lock:
-            return np.frombuffer(self._held[version][kind], np.uint8)
+            _, payloads = self._held[version]
+            return np.frombuffer(payloads[kind], np.uint8)
 
 
 class RayWeightSource:

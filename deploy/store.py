@@ -72,6 +72,11 @@ class EmbeddedStore:
         """Where it listens, password included: never logged."""
         self._note_process()
 
+    @property
+    def process(self) -> int:
+        """Id of the server's process."""
+        return self._process.pid
+
     def revive(self) -> bool:
         """Starts the server anew where its process has died: on its port, with what the files hold.
 

@@ -39,11 +39,12 @@ def main(names: list[str]) -> int:
     results: list[Result] = []
     for name in names or USUAL:
         results += BENCHMARKS[name]()
-    table = Table("what", "ours", "limit", "ours ÷ limit", "goal", title="medians of alternating rounds")
+    table = Table("what", "ours", "limit", "ours ÷ limit", "goal", "met", title="medians of alternating rounds")
     for result in results:
         share = "" if result.ratio is None else f"{result.ratio:.2f}"
-        table.add_row(result.what, result.ours, result.limit, share, result.goal)
-    Console().print(table)
+        met = {None: "", True: "yes", False: "no"}[result.met]
+        table.add_row(result.what, result.ours, result.limit, share, result.goal, met)
+    Console(width=max(140, Console().width)).print(table)
     path = Path("bench.json")
     path.write_text(json.dumps([result.row() for result in results], indent=1), "utf-8")
     print(f"written to {path}")

@@ -35,7 +35,7 @@ def evaluator() -> list[Result]:
             ours=f"{on:.1f} images/s",
             limit=f"{off:.1f} images/s without",
             ratio=ratio,
-            goal="≥ 0.75",
+            least=0.75,
         )
     ]
 

@@ -1,4 +1,7 @@
-"""1 to 64 writer processes at 10 FPS on one server: no frame lost, and what a frame costs as the fleet grows."""
+"""1 to 64 writer processes at 10 FPS on one server: no frame lost, and what a frame costs as the fleet grows.
+
+The cost is that of all writers and of the server.
+"""
 
 import json
 import subprocess
@@ -10,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import psutil
 
 from common.stream import StreamKeys, StreamReader, connect
 from deploy.cluster import prepare_environment
@@ -54,7 +59,8 @@ def fleet() -> list[Result]:
                 ours=f"{cost:.0f} µs CPU/frame; {lost} of {frames} lost, {late} late",
                 limit=f"{four:.0f} µs with {SMALL}",
                 ratio=ratio,
-                goal="≤ 1.2, 0 lost" if size == LARGE else "0 lost",
+                most=1.2 if size == LARGE else None,
+                also=lost == 0,
             )
         )
     return results
@@ -81,13 +87,16 @@ def _live(size: int) -> _Outcome:
             assert writer.stdin is not None
             writer.stdin.write(f"{begin}\n")
             writer.stdin.flush()
+        server = psutil.Process(store.process)
+        before = sum(server.cpu_times()[:2])
         told: list[dict[str, Any]] = [json.loads(_line(writer)) for writer in writers]
+        served = sum(server.cpu_times()[:2]) - before
         there = _read_back(store.url, stream)
     captured = sum(one["captured"] for one in told)
     written = sum(one["written"] for one in told)
     frames = sum(one["frames"] for one in told)
     return _Outcome(
-        cpu=sum(one["cpu"] for one in told) / frames,
+        cpu=(served + sum(one["cpu"] for one in told)) / frames,
         frames=frames,
         lost=max(captured - there, captured - written),
         late=sum(one["late"] for one in told),

@@ -14,12 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from common.messages import Datum
 from common.stream import CaptureJournal, StreamKeys, StreamWriter, connect
+from tests.bench.frames import datum
 
-FRAME = (96, 96, 3)
+SIDE = 96
 WARM_UP = 5
 """Frames before the window: the connection is open and every path has been taken once."""
 
@@ -32,30 +30,13 @@ def used() -> float:
 
 def main(url: str, stream: str, actor: str, fps: float, seconds: float) -> dict[str, Any]:
     """Writes for as long as asked; returns the accounting."""
-    frames = np.random.default_rng(0).integers(0, 256, (8, *FRAME), dtype=np.uint8)
     journal = CaptureJournal(Path(tempfile.mkdtemp()) / f"{actor}.journal")
     writer = StreamWriter(
         lambda: connect(url), keys=StreamKeys(stream), actor=actor, journal=journal, length=10_000, spool=300
     )
 
     def put(number: int) -> None:
-        writer.put(
-            Datum(
-                buffer="frames",
-                actor=actor,
-                seq=0,
-                visit=f"{actor}.1.0000",
-                world="bench",
-                experience=f"{actor}.1.0000/0000",
-                captured_ns=time.time_ns(),
-                system_time=number / fps,
-                visit_time=number / fps,
-                weights_version=0,
-                action=np.zeros(2, np.float32),
-                labels=None,
-                data=frames[number % len(frames)],
-            )
-        )
+        writer.put(datum(SIDE, actor=actor, number=number))
 
     for number in range(WARM_UP):
         put(number)

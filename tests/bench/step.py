@@ -30,7 +30,7 @@ def training_step() -> list[Result]:
     torch.set_num_threads(threads)
     ours_text = f"{done / flops * batch:.0f} images/s, {done / 1e9:.0f} GFLOP/s"
     limit_text = f"{limit / 1e9:.0f} GFLOP/s GEMM"
-    return [Result(what="training step, demo", ours=ours_text, limit=limit_text, ratio=ratio, goal="")]
+    return [Result(what="training step, demo", ours=ours_text, limit=limit_text, ratio=ratio)]
 
 
 def step_flops(model: IJepa, batch: int) -> int:

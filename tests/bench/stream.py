@@ -8,35 +8,23 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from pamiq_core.data import DataUsersDict
 
 from common.messages import Datum
 from common.stream import CaptureJournal, StreamKeys, StreamReader, StreamWriter, connect
 from common.stream.writer import BATCH
 from common.wire import decode, encode
 from deploy.store import EmbeddedStore
+from learner.ingest import Ingest
+from learner.ledger import Ledger
+from learner.limiter import SampleToInsertLimiter
 from learner.replay import ReplayRing
+from tests.bench.frames import RULE, datum
 from tests.bench.measure import Result, rates, timed
 
 FRAMES = 2000
 KEYS = StreamKeys("bench")
-
-
-def _datum(side: int) -> Datum:
-    return Datum(
-        buffer="frames",
-        actor="a",
-        seq=0,
-        visit="a.1.0000",
-        world="freedoom2:map01",
-        experience="a.1.0000/0000",
-        captured_ns=time.time_ns(),
-        system_time=1.0,
-        visit_time=1.0,
-        weights_version=1,
-        action=np.zeros(4, np.float32),
-        labels=None,
-        data=np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8),
-    )
+ACTORS = ("a", "b", "c", "d")
 
 
 def writer() -> list[Result]:
@@ -45,9 +33,9 @@ def writer() -> list[Result]:
     for side in (96, 224):
         store = EmbeddedStore(512 * 2**20)
         client = connect(store.url)
-        datum, folder = _datum(side), Path(tempfile.mkdtemp())
+        one, folder = datum(side), Path(tempfile.mkdtemp())
 
-        def ours(url: str = store.url, datum: Datum = datum, folder: Path = folder) -> float:
+        def ours(url: str = store.url, one: Datum = one, folder: Path = folder) -> float:
             journal = CaptureJournal(folder / f"{time.time_ns()}.journal")
             ending = StreamWriter(
                 lambda: connect(url),
@@ -58,13 +46,13 @@ def writer() -> list[Result]:
                 spool=2 * FRAMES,
             )
 
-            ending.put(datum)  # opens the connection, as the bare client's is open
+            ending.put(one)  # opens the connection, as the bare client's is open
             while ending.counts().spooled:
                 time.sleep(0.001)
 
             def work() -> None:
                 for _ in range(FRAMES):
-                    ending.put(datum)
+                    ending.put(one)
                 while ending.counts().spooled:
                     time.sleep(0.0005)
 
@@ -72,8 +60,8 @@ def writer() -> list[Result]:
             ending.close()
             return rate
 
-        def bare(client: Any = client, datum: Datum = datum) -> float:
-            fields = cast(Any, encode(datum))
+        def bare(client: Any = client, one: Datum = one) -> float:
+            fields = cast(Any, encode(one))
             key = f"bare-{time.time_ns()}"
 
             def work() -> None:
@@ -87,40 +75,62 @@ def writer() -> list[Result]:
 
         a, b, ratio = rates(ours, bare)
         what = f"writer, {side * side * 3 / 1000:.0f} kB frames"
-        results.append(Result(what=what, ours=f"{a:.0f}/s", limit=f"{b:.0f}/s bare XADD", ratio=ratio, goal="≥ 0.8"))
+        results.append(Result(what=what, ours=f"{a:.0f}/s", limit=f"{b:.0f}/s bare XADD", ratio=ratio, least=0.8))
         client.close()
         store.stop()
     return results
 
 
 def reader() -> list[Result]:
-    """`StreamReader` into a ring against a bare XREAD loop."""
+    """The way into the ring as a learner has it, with everything but the learner's metrics, against a bare XREAD loop.
+
+    StreamReader, exposure rule, DataCollector, DataUser, ring, ledger and limiter; four actors' streams.
+    """
     store = EmbeddedStore(512 * 2**20)
     client = connect(store.url)
-    datum, key = _datum(96), KEYS.frames("a")
-    client.sadd(KEYS.actors, "a")
-    for number in range(FRAMES):
-        entry = cast(Any, encode(datum._replace(seq=number + 1, ordinal=number)))
-        client.xadd(key, entry, id=f"{number + 1}-0")
-    ring = ReplayRing(2 * FRAMES, (96, 96), seed=0, admit=lambda _: 0)
+    for actor in ACTORS:
+        client.sadd(KEYS.actors, actor)
+        for number in range(FRAMES // len(ACTORS)):
+            entry = cast(Any, encode(datum(96, actor=actor, number=number)._replace(seq=number + 1, ordinal=number)))
+            client.xadd(KEYS.frames(actor), entry, id=f"{number + 1}-0")
+        client.hset(KEYS.written, actor, FRAMES // len(ACTORS))
 
     def ours() -> float:
-        reading = StreamReader(client, keys=KEYS)
-        reading.refresh()
+        ledger, limiter = Ledger(), SampleToInsertLimiter(ratio=1.0, min_fill=1, ahead=64)
+
+        def admit(one: Datum) -> int:
+            limiter.insert()
+            ingest.note_added()
+            return ledger.admit(one, step=0, now_ns=0)
+
+        ring = ReplayRing(2 * FRAMES, (96, 96), seed=0, admit=admit)
+        users = DataUsersDict.from_data_buffers({"frames": ring})
+        ingest = Ingest(
+            StreamReader(connect(store.url), keys=KEYS),
+            rule=RULE,
+            collectors={"frames": users.data_collectors_dict.acquire("frames")},
+            image_shape=(96, 96, 3),
+            noted=lambda _: None,
+        )
 
         def work() -> None:
-            while data := reading.read():
-                for one in data:
-                    ring.add(one)
+            ingest.start()
+            while not ingest.drained():
+                users["frames"].update()
+                time.sleep(0.001)
+            users["frames"].update()
 
-        return timed(work, FRAMES)
+        rate = timed(work, FRAMES)
+        ingest.close()
+        assert 0.6 * FRAMES < len(ring) < FRAMES, "the rest is withheld, or in a guard band"
+        return rate
 
     def bare() -> float:
         def work() -> None:
-            position = "0-0"
-            while reply := client.xread({key: position}, count=32):
-                ((_, entries),) = cast(Any, reply)
-                position = entries[-1][0]
+            after = dict.fromkeys(map(KEYS.frames, ACTORS), "0-0")
+            while reply := client.xread(cast(Any, after), count=32):
+                for key, entries in cast(Any, reply):
+                    after[key.decode()] = entries[-1][0]
 
         return timed(work, FRAMES)
 
@@ -128,13 +138,13 @@ def reader() -> list[Result]:
     client.close()
     store.stop()
     limit = f"{b:.0f}/s bare XREAD"
-    return [Result(what="reader into the ring, 28 kB", ours=f"{a:.0f}/s", limit=limit, ratio=ratio, goal="≥ 0.6")]
+    return [Result(what="reader into the ring, 28 kB", ours=f"{a:.0f}/s", limit=limit, ratio=ratio, least=0.6)]
 
 
 def sample() -> list[Result]:
     """`ReplayRing.sample` against a plain NumPy gather; `decode` is shown beside."""
     ring = ReplayRing(1024, (224, 224), seed=0, admit=lambda _: 0)
-    one = _datum(224)
+    one = datum(224)
     for _ in range(1024):
         ring.add(one)
     frames = ring.get_data()
@@ -146,6 +156,6 @@ def sample() -> list[Result]:
     fields = encode(one._replace(seq=1, ordinal=0))
     rate = timed(lambda: [decode(fields) for _ in range(2000)], 2000)
     return [
-        Result(what="sample(64), 224×224×3", ours=f"{a:.0f}/s", limit=f"{b:.0f}/s gather", ratio=ratio, goal="≥ 0.7"),
-        Result(what="decode, 224×224×3", ours=f"{rate:.0f}/s", limit="", ratio=None, goal=""),
+        Result(what="sample(64), 224×224×3", ours=f"{a:.0f}/s", limit=f"{b:.0f}/s gather", ratio=ratio, least=0.7),
+        Result(what="decode, 224×224×3", ours=f"{rate:.0f}/s", limit="", ratio=None),
     ]

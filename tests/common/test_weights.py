@@ -65,11 +65,23 @@ def test_an_old_version_does_not_replace_a_newer_one() -> None:
     assert newest.version == 5
 
 
-def test_only_the_newest_are_kept() -> None:
+def test_only_the_newest_and_the_newest_published_are_kept() -> None:
     store = VersionStore[str](keep=2)
-    for version in (1, 2, 3):
-        store.add(StoredVersion(info(version, published=version == 1), {PayloadKind.ENCODER: str(version)}))
-    assert store.newer(0, PayloadKind.ENCODER) is None
+
+    def add(version: int, *, published: bool) -> list[int]:
+        kinds = {PayloadKind.FULL: f"f{version}", PayloadKind.ENCODER: f"e{version}"}
+        assert store.add(StoredVersion(info(version, published=published), kinds))
+        return [number for number in range(version + 1) if store.version(number, PayloadKind.FULL)]
+
+    assert [add(version, published=version <= 2) for version in (1, 2, 3)][-1] == [2, 3]
+    for version in range(4, 10):
+        assert add(version, published=False) == [2, version - 1, version]
+        assert store.newer(0, PayloadKind.ENCODER) == (info(2), "e2")
+    held = store.newer(0, PayloadKind.FULL)
+    assert held is not None
+    assert held[1] == "f9"
+    assert add(10, published=True) == [9, 10]
+    assert store.newer(0, PayloadKind.ENCODER) == (info(10), "e10")
 
 
 def test_the_hash_honours_the_dtype_that_was_sent() -> None:
@@ -100,6 +112,6 @@ def test_a_named_version_is_found_while_it_is_kept() -> None:
     for version in (1, 2, 3):
         kinds = {PayloadKind.FULL: f"f{version}", PayloadKind.ENCODER: f"e{version}"}
         store.add(StoredVersion(info(version, published=version != 2), kinds))
-    assert store.version(1, PayloadKind.FULL) is None
+    assert store.version(1, PayloadKind.FULL) is None, "3 is the newest published one"
     assert store.version(2, PayloadKind.ENCODER) is None
     assert store.version(2, PayloadKind.FULL) == (info(2, published=False), "f2")

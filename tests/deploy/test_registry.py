@@ -15,15 +15,21 @@ from common.messages import VersionInfo
 from common.weights import PayloadKind
 from deploy.registry import RayWeightSink, RayWeightSource, WeightRegistry
 
+LOOK = -1
+"""Stands for the answer to the question which version is the newest."""
+
 
 class Offers:
-    """A registry whose answers the test gives."""
+    """A registry whose answers the test gives, by version."""
 
     def __init__(self) -> None:
         self.answers: dict[int, Any] = {}
+        self.offered: list[int] = []
         self.offer = SimpleNamespace(remote=self._offer)
+        self.newest = SimpleNamespace(remote=lambda: LOOK)
 
     def _offer(self, info: VersionInfo, kinds: Any, learner: Any) -> int:
+        self.offered.append(info.version)
         return info.version
 
 
@@ -78,15 +84,90 @@ def test_an_answer_counts_as_soon_as_somebody_asks(registry: Offers) -> None:
     assert (sink.acknowledged, sink.abandoned) == (0, 0)
     registry.answers[1] = True
     assert sink.acknowledged == 1
-    with pytest.raises(KeyError):
-        sink.payload(1, PayloadKind.FULL)
     sink.offer(info(2), {PayloadKind.FULL: b"2"})
     registry.answers[2] = RuntimeError("the registry died")
     assert (sink.abandoned, sink.acknowledged) == (1, 1)
 
 
-def test_every_offer_counts_once_while_many_threads_ask(registry: Offers) -> None:
+def test_a_registry_that_came_back_empty_gets_the_newest_again(registry: Offers) -> None:
+    sink = RayWeightSink(registry, look_every=0.0)
+
+    def look() -> list[int]:
+        """What was offered, after some questions for the counts."""
+        for _ in range(5):
+            assert (sink.acknowledged, sink.abandoned) == (2, 0)
+        return registry.offered
+
+    for version in (1, 2):
+        sink.offer(info(version), {PayloadKind.FULL: b"%d" % version})
+        registry.answers[version] = True
+        assert sink.acknowledged == version
+    with pytest.raises(KeyError):
+        sink.payload(1, PayloadKind.FULL)
+    assert look() == [1, 2], "an unanswered look is waited for by nobody"
+    registry.answers[LOOK] = info(2)
+    assert look() == [1, 2]
+    registry.answers[LOOK] = RuntimeError("the registry is being restarted")
+    assert look() == [1, 2]
+    del registry.answers[2]
+    registry.answers[LOOK] = None
+    assert look() == [1, 2, 2], "once, while the answer is out"
+    assert sink.payload(2, PayloadKind.FULL).tobytes() == b"2"
+    registry.answers |= {2: True, LOOK: info(2)}
+    assert look() == [1, 2, 2]
+
+
+def test_looks_are_seconds_apart(registry: Offers) -> None:
     sink = RayWeightSink(registry)
+    sink.offer(info(1), {PayloadKind.FULL: b"1"})
+    registry.answers |= {1: True, LOOK: None}
+    for _ in range(100):
+        assert sink.acknowledged == 1
+    assert registry.offered == [1]
+
+
+def test_an_offer_after_a_look_is_not_taken_for_lost(registry: Offers) -> None:
+    sink = RayWeightSink(registry, look_every=0.0)
+    sink.offer(info(1), {PayloadKind.FULL: b"1"})
+    registry.answers[1] = True
+    assert sink.acknowledged == 1
+    registry.newest.remote = lambda: LOOK - 1
+    sink.offer(info(2), {PayloadKind.FULL: b"2"})
+    registry.answers |= {2: True, LOOK: info(1)}
+    assert (sink.acknowledged, sink.abandoned) == (2, 0)
+    assert registry.offered == [1, 2]
+
+
+def test_published_weights_are_held_and_offered_again_before_the_candidates(registry: Offers) -> None:
+    sink = RayWeightSink(registry, look_every=0.0)
+    for version in range(1, 10):
+        sink.offer(info(version, published=version == 3), {PayloadKind.FULL: b"%d" % version})
+        registry.answers[version] = True
+        assert sink.acknowledged == version
+
+    def held(version: int) -> bool:
+        try:
+            return sink.payload(version, PayloadKind.FULL).tobytes() == b"%d" % version
+        except KeyError:
+            return False
+
+    assert [version for version in range(1, 10) if held(version)] == [3, 9]
+    del registry.offered[:], registry.answers[3]
+    registry.answers[LOOK] = None
+    while not registry.offered:
+        assert sink.acknowledged == 9
+    registry.answers |= {3: True, LOOK: info(3)}
+    while registry.offered[-1] != 9:
+        assert sink.acknowledged == 9
+    registry.answers[LOOK] = info(9)
+    assert (sink.acknowledged, sink.abandoned) == (9, 0)
+    assert set(registry.offered) == {3, 9}
+    assert registry.offered[0] == 3
+
+
+def test_every_offer_counts_once_while_many_threads_ask(registry: Offers) -> None:
+    sink = RayWeightSink(registry, look_every=0.0)
+    registry.answers[LOOK] = None
     done = threading.Event()
     failures: list[BaseException] = []
 

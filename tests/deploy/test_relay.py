@@ -2,8 +2,11 @@
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+
+import redis
 
 from common.broadcast import RedisWeightSource, WeightKeys, remove
 from common.config import Durability
@@ -62,6 +65,43 @@ def test_versions_reach_redis_also_after_it_was_away(tmp_path: Path) -> None:
     finally:
         relay.close()
         store.stop()
+
+
+class Full:
+    """A client of a server that has no memory for chunks until told otherwise."""
+
+    def __init__(self, url: str) -> None:
+        self._client = connect(url)
+        self.attempts: list[float] = []
+        self.full = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def set(self, *args: Any, **options: Any) -> Any:
+        self.attempts.append(time.monotonic())
+        if self.full:
+            raise redis.OutOfMemoryError("OOM command not allowed when used memory > 'maxmemory'")
+        return cast(Any, self._client).set(*args, **options)
+
+
+def test_attempts_on_a_server_without_memory_grow_rare_until_it_has_some(store: EmbeddedStore) -> None:
+    registry, client = Registry(), Full(store.url)
+    registry.hold(1, b"weights 1")
+    relay = WeightRelay(registry, lambda: cast(redis.Redis, client), KEYS, every=0.02)
+    try:
+        until(lambda: len(client.attempts) == 5)
+        waits = [after - before for before, after in pairwise(client.attempts)]
+        assert all(wait >= 0.04 * 2**place for place, wait in enumerate(waits)), waits
+        client.full = False
+        until(lambda: relay.version == 1)
+        for version in range(2, 6):
+            registry.hold(version, b"weights")
+            held = time.monotonic()
+            until(lambda version=version: relay.version == version)
+            assert time.monotonic() - held < 0.5, "as often as before"
+    finally:
+        relay.close()
 
 
 def test_nothing_stays_on_the_server(store: EmbeddedStore) -> None:

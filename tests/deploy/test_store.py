@@ -29,13 +29,6 @@ KEPT = {
 """What is there after a death, of a value before and one after the snapshot."""
 
 
-def process_of(url: str) -> int:
-    client = connect(url)
-    info: Any = client.info("server")
-    client.close()
-    return int(info["process_id"])
-
-
 def values(url: str) -> list[bytes | None]:
     client = connect(url)
     found: Any = client.mget("before", "after")
@@ -55,7 +48,7 @@ def test_what_outlives_the_death_of_a_server(tmp_path: Path, durability: Durabil
             pass
     client.set("after", 2)
     assert not store.revive()
-    os.kill(process_of(store.url), signal.SIGKILL)
+    os.kill(store.process, signal.SIGKILL)
     while not store.revive():
         pass
     assert values(store.url) == KEPT[durability]
@@ -68,11 +61,11 @@ def test_what_outlives_the_death_of_a_server(tmp_path: Path, durability: Durabil
 
 
 def test_a_stopped_server_is_not_taken_for_dead(store: EmbeddedStore) -> None:
-    process = process_of(store.url)
+    process = store.process
     os.kill(process, signal.SIGSTOP)
     assert not store.revive()
     os.kill(process, signal.SIGCONT)
-    assert process_of(store.url) == process
+    assert store.process == process
 
 
 def test_a_server_that_may_not_save_says_why(store: EmbeddedStore) -> None:
@@ -150,12 +143,13 @@ def test_a_server_that_keeps_nothing_is_refused_where_a_file_is_wanted(
 
 def test_a_server_that_dies_again_and_again_ends_the_run(tmp_path: Path, directory: RunDirectory) -> None:
     server = serve(replace(config(tmp_path, Durability.MEMORY), restarts=1), directory)
+    assert server.temporary is not None
     try:
-        os.kill(process_of(server.url), signal.SIGKILL)
+        os.kill(server.temporary.process, signal.SIGKILL)
         while server.look().restarts == 0:
             pass
         assert [row["part"] for row in directory.read_events() if row["kind"] == "restart"] == ["store"]
-        os.kill(process_of(server.url), signal.SIGKILL)
+        os.kill(server.temporary.process, signal.SIGKILL)
         time.sleep(0.5)
         with pytest.raises(RunError, match="the embedded server died 2 times"):
             server.look()

@@ -102,7 +102,7 @@ class Soak:
         for name in names:
             assert self._started[name].wait(90) == 0, self.log(name)
 
-    def live(self) -> None:
+    def check_alive(self) -> None:
         """Makes sure that all processes do."""
         for name, process in self._started.items():
             assert process.poll() is None, f"{name} ended: {self.log(name)}"
@@ -115,7 +115,7 @@ class Soak:
 
     def began(self) -> bool:
         """Says whether frames are admitted and weights followed."""
-        self.live()
+        self.check_alive()
         files = [("learner", "learner"), ("follower", "follower"), *((name, "counts") for name in self.actors)]
         if not all((self.folder / name / f"{file}.json").exists() for name, file in files):
             return False
@@ -139,7 +139,7 @@ def watch(soak: Soak) -> dict[str, list[Sample]]:
     samples: dict[str, list[Sample]] = {name: [] for name in soak.processes}
     began = due = time.monotonic()
     while (now := time.monotonic() - began) < SECONDS:
-        soak.live()
+        soak.check_alive()
         soak.scrape()
         for name, process in soak.processes.items():
             memory, times = process.memory_full_info(), process.cpu_times()
@@ -173,7 +173,7 @@ def cpu_share(samples: Sequence[Sample]) -> float:
 
 
 def test_four_actors_for_half_an_hour(soak: Soak) -> None:
-    wait_until(soak.began, 60, "steps of the learner, and weights on the follower")
+    wait_until(soak.began, 120, "steps of the learner, and weights on the follower")
     samples = watch(soak)
     keep(samples)
     soak.terminate(*soak.actors)
