@@ -16,6 +16,9 @@ from common.messages import Frame, VersionInfo
 from common.payload import copy_gently, views
 from common.weights import PayloadKind, WeightSource, digest
 
+ASK = 1.0
+"""Seconds that one question for newer weights waits for them."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -30,7 +33,7 @@ class FollowingEncoder(InferenceModel):
         image_size: Height and width of a frame, pixels.
         context: Notes which version acts.
         source: The registry.
-        every: Seconds between looks for newer weights.
+        every: Seconds between two versions, at least; later ones are taken as soon as they are there.
         seed: Of the random weights that act until the first version arrives.
         swapped: Told of each version when its first frame is encoded.
     """
@@ -99,18 +102,22 @@ class FollowingEncoder(InferenceModel):
         self._thread.join(5.0)
 
     def _follow(self) -> None:
-        while not self._stop.wait(self._every):
+        rest = 0.0
+        while not self._stop.wait(rest):
+            rest = self._every
             try:
-                self._pull()
+                if not self._pull():
+                    rest = 0.0
             except Exception as error:  # the registry may be restarting: the old weights go on acting
                 _log.warning(
                     "cannot pull weights (%s: %s); acting on version %d", type(error).__name__, error, self.version
                 )
 
-    def _pull(self) -> None:
-        found = self._source.pull_if_newer(self._pulled, PayloadKind.ENCODER)
+    def _pull(self) -> bool:
+        """Takes a newer version where there is one, or soon will be."""
+        found = self._source.pull_if_newer(self._pulled, PayloadKind.ENCODER, ASK)
         if found is None:
-            return
+            return False
         info, payload = found
         tensors = views(payload)
         with self._swap:
@@ -120,3 +127,4 @@ class FollowingEncoder(InferenceModel):
             self._ready = info
             self._ready_dtype = next(sent.dtype for sent in tensors.values() if sent.is_floating_point())
         self._pulled = info.version
+        return True

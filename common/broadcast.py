@@ -8,6 +8,7 @@ manifest. Nothing is unpickled and every size is bounded.
 """
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -24,6 +25,8 @@ CHUNK = 4 * 2**20
 """Bytes of one chunk."""
 MAX_PAYLOAD = 4 * 2**30
 MAX_MANIFEST = 64 * 1024
+POLL = 0.2
+"""Seconds between two looks of a reader that waits."""
 ATTEMPTS = 3
 """Manifests that a reader tries before it gives up until its next look."""
 EXPIRY = 600
@@ -273,12 +276,20 @@ class RedisWeightSource:
         self._client = client
         self._keys = keys
 
-    def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, memoryview] | None:
-        """Returns the newest version above `version`, or None where there is none.
+    def pull_if_newer(
+        self, version: int, kind: PayloadKind, wait: float = 0.0
+    ) -> tuple[VersionInfo, memoryview] | None:
+        """Returns the newest version above `version`, or None where there is none within `wait` seconds.
 
         Raises:
             WireError: A malformed manifest, or no payload that fits its manifest in several attempts.
         """
+        end = time.monotonic() + wait
+        while (found := self._newest(version, kind)) is None and time.monotonic() < end:
+            time.sleep(min(POLL, max(0.0, end - time.monotonic())))
+        return found
+
+    def _newest(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, memoryview] | None:
         for _ in range(ATTEMPTS):
             packed: bytes = self._client.getrange(self._keys.manifest(kind), 0, MAX_MANIFEST)
             if not packed:

@@ -83,8 +83,16 @@ class WeightSink(Protocol):
 class WeightSource(Protocol):
     """A reader's end of the registry."""
 
-    def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, bytes | memoryview] | None:
-        """Returns the newest version above `version`, or None where there is none; may block for a transfer."""
+    def pull_if_newer(
+        self, version: int, kind: PayloadKind, wait: float = 0.0
+    ) -> tuple[VersionInfo, bytes | memoryview] | None:
+        """Returns the newest version above `version`, or None where there is none.
+
+        Args:
+            version: What the reader has.
+            kind: What it reads.
+            wait: Seconds in which one may still come.
+        """
         ...
 
 

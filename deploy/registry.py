@@ -1,7 +1,7 @@
 """The weight registry: a Ray actor that owns what was published, and the two ends that the parts hold.
 
     learner ── offer(info) ─► registry ── payload(version) ─► learner      the registry fetches, so it owns the objects
-    reader ── pull_if_newer(version) ─► registry                           one call, then the object itself
+    reader ── pull_if_newer(version, wait) ─► registry                     answered when there is one; then the object
 
 What a process puts into Ray's object store dies with it; what it returns from a call belongs to the caller. So weights
 outlive the learner that made them.
@@ -15,6 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ class WeightRegistry:
 
     def __init__(self, keep: int = 4) -> None:
         self._store = VersionStore[Any](keep)
+        self._changed = asyncio.Event()
 
     async def offer(self, info: VersionInfo, kinds: Sequence[PayloadKind], learner: Any) -> bool:
         """Fetches a new version's payloads from the learner and keeps them.
@@ -56,10 +58,26 @@ class WeightRegistry:
             if isinstance(outcome, BaseException):
                 _log.warning("version %d did not arrive: %s", info.version, type(outcome).__name__)
                 return False
-        return self._store.add(StoredVersion(info, references))
+        kept = self._store.add(StoredVersion(info, references))
+        if kept:
+            self._changed.set()
+            self._changed = asyncio.Event()
+        return kept
 
-    async def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, list[Any]] | None:
-        """Finds the newest version above `version`: what is known of it, and a reference to its payload in a list."""
+    async def pull_if_newer(
+        self, version: int, kind: PayloadKind, wait: float = 0.0
+    ) -> tuple[VersionInfo, list[Any]] | None:
+        """Finds the newest version above `version`: what is known of it, and a reference to its payload in a list.
+
+        Args:
+            version: What the reader has.
+            kind: What it reads.
+            wait: Seconds after which it is told that there is none.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                while self._store.newer(version, kind) is None:
+                    await self._changed.wait()
         found = self._store.newer(version, kind)
         return None if found is None else (found[0], [found[1]])
 
@@ -201,17 +219,19 @@ class RayWeightSource:
     def __init__(self, registry: Any) -> None:
         self._registry = registry
 
-    def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, memoryview] | None:
-        """Returns the newest version above `version`, or None; the payload is a view of Ray's object store."""
-        return self._fetch(self._registry.pull_if_newer.remote(version, kind))
+    def pull_if_newer(
+        self, version: int, kind: PayloadKind, wait: float = 0.0
+    ) -> tuple[VersionInfo, memoryview] | None:
+        """Returns the newest version above `version`, or None after `wait` s; the payload is a view of Ray's store."""
+        return self._fetch(self._registry.pull_if_newer.remote(version, kind, wait), PATIENCE + wait)
 
     def pull(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, memoryview] | None:
         """Returns the version of this number while the registry keeps it; None where it is gone or not to be seen."""
         return self._fetch(self._registry.version.remote(version, kind))
 
     @staticmethod
-    def _fetch(answer: Any) -> tuple[VersionInfo, memoryview] | None:
-        found: Any = ray.get(answer, timeout=PATIENCE)
+    def _fetch(answer: Any, timeout: float = PATIENCE) -> tuple[VersionInfo, memoryview] | None:
+        found: Any = ray.get(answer, timeout=timeout)
         if found is None:
             return None
         info, (reference,) = found

@@ -75,7 +75,8 @@ class ActorConfig:
         threads: CPU threads of torch in each actor.
         spool: Seconds of frames kept in memory while Redis is slow or gone; then the oldest is dropped and counted.
         spool_bytes: Bytes of frames kept; whichever bound is reached first counts.
-        pull_every: Seconds between looks for newer weights.
+        pull_every: Shortest time between two weights versions that an actor takes; later ones come as soon as they are
+            published.
         boredom: Cosine similarity of consecutive features above which the view counts as unchanged.
     """
 

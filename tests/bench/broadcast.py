@@ -4,8 +4,8 @@
     bare   four readers: call the maker's method, get              four objects in Ray's store
     once   one call of the maker's method; four readers: get       one object: what no broadcast can undercut
 
-All clocks are CLOCK_MONOTONIC of one host. The readers ask as soon as the registry knows the version, so that the
-interval of their polling, which is a setting, is not measured.
+All clocks are CLOCK_MONOTONIC of one host. The readers ask before there is anything to read, as actors do that
+have taken what there was.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -70,7 +70,7 @@ class Reader:
 
     def pull(self, version: int, size: int) -> float:
         """Takes the version after `version`; returns the moment at which the bytes are there, seconds."""
-        found = self._source.pull_if_newer(version, PayloadKind.ENCODER)
+        found = self._source.pull_if_newer(version, PayloadKind.ENCODER, 10.0)
         there = time.monotonic()
         assert found is not None
         assert (found[0].version, len(found[1])) == (version + 1, size)
@@ -112,8 +112,10 @@ class Rig:
 
     def ours(self) -> float:
         """Seconds from the offer until the last reader holds the bytes."""
+        asked = [reader.pull.remote(self._version, self._size) for reader in self._readers]
+        time.sleep(SETTLE)
         began = self._offered()
-        ends: Any = ray.get([reader.pull.remote(self._version - 1, self._size) for reader in self._readers])
+        ends: Any = ray.get(asked)
         self._offered(empty=True)  # the registry keeps one version: lets go of the payload
         time.sleep(SETTLE)
         return max(ends) - began

@@ -29,7 +29,7 @@ class Registry:
         info = VersionInfo(version=version, step=version, created_ns=1, system_time=0.0, digest=f"d{version}")
         self.newest = (info, payload)
 
-    def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, bytes] | None:
+    def pull_if_newer(self, version: int, kind: PayloadKind, wait: float = 0.0) -> tuple[VersionInfo, bytes] | None:
         assert kind is PayloadKind.ENCODER
         return self.newest if self.newest and self.newest[0].version > version else None
 

@@ -61,7 +61,7 @@ class Registry:
             raise KeyError(version)
         return np.frombuffer(found[1], np.uint8)
 
-    def pull_if_newer(self, version: int, kind: PayloadKind) -> tuple[VersionInfo, bytes] | None:
+    def pull_if_newer(self, version: int, kind: PayloadKind, wait: float = 0.0) -> tuple[VersionInfo, bytes] | None:
         with self._lock:
             return self._store.newer(version, kind)
 
