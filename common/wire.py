@@ -39,6 +39,8 @@ MAX_INTEGER = 2**63 - 1
 type Fields = dict[bytes, bytes]
 
 _FLOAT = struct.Struct("<d")
+_PAIR = struct.Struct("<2d")
+_INTEGERS = (b"seq", b"ord", b"t", b"st", b"wv")
 _NAMES = (b"buf", b"actor", b"visit", b"world", b"exp", b"codec")
 
 
@@ -126,21 +128,29 @@ def _names(*values: bytes | None) -> tuple[str, ...]:
     return tuple(_text(name.decode(), value) for name, value in zip(_NAMES, values, strict=True))
 
 
-def _integer(fields: Mapping[bytes, bytes], field: bytes) -> int:
-    digits = fields.get(field, b"missing")
-    if not digits.isdigit() or len(digits) > 19 or (value := int(digits)) > MAX_INTEGER:
-        raise WireError(f"{field.decode()}: {digits[:40]!r} is not a whole number from 0 to 2^63 - 1")
-    return value
+def _integers(fields: Mapping[bytes, bytes]) -> list[int]:
+    """Reads `_INTEGERS`, together: one check of all digits is a fifth of five."""
+    digits = [fields.get(name, b"") for name in _INTEGERS]
+    if all(digits) and b"".join(digits).isdigit() and max(map(len, digits)) <= 19:
+        values = list(map(int, digits))
+        if max(values) <= MAX_INTEGER:
+            return values
+    for name, value in zip(_INTEGERS, digits, strict=True):
+        if not value.isdigit() or len(value) > 19 or int(value) > MAX_INTEGER:
+            raise WireError(f"{name.decode()}: {value[:40]!r} is not a whole number from 0 to 2^63 - 1")
+    raise AssertionError("every field is a number")
 
 
-def _real(fields: Mapping[bytes, bytes], field: bytes) -> float:
-    packed = fields.get(field, b"")
-    if len(packed) != _FLOAT.size:
-        raise WireError(f"{field.decode()}: {len(packed)} bytes instead of {_FLOAT.size}")
-    value: float = _FLOAT.unpack(packed)[0]
-    if not math.isfinite(value):
-        raise WireError(f"{field.decode()}: {value} is not finite")
-    return value
+def _reals(fields: Mapping[bytes, bytes]) -> tuple[float, float]:
+    """Reads `ts` and `vt`."""
+    system, visit = fields.get(b"ts", b""), fields.get(b"vt", b"")
+    for name, packed in (("ts", system), ("vt", visit)):
+        if len(packed) != _FLOAT.size:
+            raise WireError(f"{name}: {len(packed)} bytes instead of {_FLOAT.size}")
+    values = _PAIR.unpack(system + visit)
+    if not (math.isfinite(values[0]) and math.isfinite(values[1])):
+        raise WireError(f"ts, vt: {values} are not finite")
+    return values
 
 
 def _labels(packed: bytes) -> Labels:
@@ -172,19 +182,21 @@ def decode(fields: Mapping[bytes, bytes]) -> Datum:
     if packed_labels is not None and len(packed_labels) > MAX_LABELS:
         raise WireError(f"lab: {len(packed_labels)} bytes, at most {MAX_LABELS} are allowed")
     buffer, actor, visit, world, experience, codec = _names(*map(fields.get, _NAMES))
+    seq, ordinal, captured_ns, sent_ns, weights_version = _integers(fields)
+    system_time, visit_time = _reals(fields)
     return Datum(
         buffer=buffer,
         actor=actor,
-        seq=_integer(fields, b"seq"),
-        ordinal=_integer(fields, b"ord"),
+        seq=seq,
+        ordinal=ordinal,
         visit=visit,
         world=world,
         experience=experience,
-        captured_ns=_integer(fields, b"t"),
-        sent_ns=_integer(fields, b"st"),
-        system_time=_real(fields, b"ts"),
-        visit_time=_real(fields, b"vt"),
-        weights_version=_integer(fields, b"wv"),
+        captured_ns=captured_ns,
+        sent_ns=sent_ns,
+        system_time=system_time,
+        visit_time=visit_time,
+        weights_version=weights_version,
         action=np.frombuffer(action, dtype="<f4").astype(np.float32, copy=False),
         labels=None if packed_labels is None else _labels(packed_labels),
         data=unpack_data(codec, _field(fields, b"shape", 64), _field(fields, b"data", MAX_DATA)),

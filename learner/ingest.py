@@ -2,7 +2,8 @@
 
     StreamReader ─► exposure rule ─► DataCollector (bounded) ─► DataUser.update() in the training thread ─► ring
 
-The thread polls every 20 ms; when the collector is nearly full it stops reading, and the frames wait in Redis.
+The thread polls every 20 ms; when the collector is nearly full it stops reading, and the frames wait in Redis until the
+training thread has taken some.
 """
 
 import logging
@@ -24,6 +25,8 @@ from common.stream import StreamReader
 
 POLL = 0.02
 REFRESH = 1.0
+CROWDED = 0.005
+"""Seconds between two looks whether the training thread has taken what was collected."""
 ROOM = 256
 """Collected frames that may wait for the training thread; beyond, they wait in Redis."""
 
@@ -145,11 +148,13 @@ class Ingest:
                     with self._lock:
                         self._reader.refresh()
                     looked = time.monotonic()
+                if full := self._collected - self._added >= ROOM:
+                    self._stop.wait(CROWDED)
                 with self._lock:
-                    data = self._reader.read() if self._collected - self._added < ROOM else []
+                    data = [] if full else self._reader.read()
                     for datum in data:
                         self._take(datum)
-                busy = bool(data)
+                busy = full or bool(data)
             except redis.RedisError as error:
                 _log.warning("cannot read the stream (%s: %s); trying again", type(error).__name__, error)
                 busy = False

@@ -94,7 +94,8 @@ class ReplayRing(DataBuffer[Datum, NDArray[np.uint8]]):
         slot = self.added % self.capacity
         self._frames[slot] = cast(NDArray[np.uint8], data.data)
         self._rows[slot] = self._admit(data)
-        self._times[slot] = data.captured_ns, wall.time_ns()
+        self._times[slot, 0] = data.captured_ns  # one by one: a pair would become an array first
+        self._times[slot, 1] = wall.time_ns()
         self._unused[slot] = True
         if self._weigh is not None:
             self._weights[slot] = self._weigh(data)

@@ -69,7 +69,7 @@ class StreamReader:
         self._client = client
         self._keys = keys
         self._ahead = ReadAhead(client)
-        self._size = READ_BYTES // COUNT
+        self._size = 64 * 2**10
         self._totals: dict[str, int] = {}
         self._strangers: dict[str, tuple[int, int]] = {}
         self._positions = {actor: Position(**state) for actor, state in (positions or {}).items()}
@@ -112,14 +112,16 @@ class StreamReader:
         broken: list[Fields] = []
         for key, entries in found.items():
             self._size = max(1, len(entries[-1][1].get(b"data", b"")), self._size * 7 // 8)
+            position, name = self._positions[actors[key]], actors[key].encode()
             for entry_id, fields in entries:
-                match self._take(actors[key], entry_id, fields):
-                    case Datum() as datum:
-                        data.append(datum)
-                    case str() as reason:
-                        broken.append(_labelled(fields, actors[key], entry_id, reason))
-                    case None:
-                        pass
+                if is_own(name, entry_id, fields):
+                    taken = _take(position, fields)
+                else:
+                    taken = self._pass(actors[key], *place(entry_id))
+                if isinstance(taken, Datum):
+                    data.append(taken)
+                elif taken is not None:
+                    broken.append(_labelled(fields, actors[key], entry_id, taken))
         self._set_aside(broken)
         return data
 
@@ -142,29 +144,6 @@ class StreamReader:
             actor: max(0, self._totals.get(actor, 0) - position.ordinal - position.damaged)
             for actor, position in self._positions.items()
         }
-
-    def _take(self, actor: str, entry_id: bytes, fields: Fields) -> Datum | str | None:
-        """Gives the datum; why there is none; or None for an entry that was seen before."""
-        position = self._positions[actor]
-        seq, sub = place(entry_id)
-        if not is_own(actor, entry_id, fields):
-            return self._pass(actor, seq, sub)
-        found = _decoded(fields, most=position.ordinal + position.damaged + seq - position.seq)
-        position.seq, position.sub = seq, sub
-        if isinstance(found, str):
-            position.quarantined += 1
-            position.damaged += 1
-            return found
-        if found.ordinal < position.ordinal:
-            position.duplicates += 1
-            return None
-        gap = found.ordinal - position.ordinal
-        position.missed += max(0, gap - position.damaged)
-        surplus = max(0, position.damaged - gap)  # written by nobody: forged under a number that was free
-        position.quarantined -= surplus
-        position.foreign += surplus
-        position.ordinal, position.damaged = found.ordinal + 1, 0
-        return found
 
     def _pass(self, actor: str, seq: int, sub: int) -> str | None:
         """Goes past a stranger's entry, unless that would go past ids that the actor may still use."""
@@ -190,15 +169,32 @@ def _labelled(fields: Fields, actor: str, entry_id: bytes, reason: str) -> Field
     return kept | {b"from": f"{actor} {entry_id.decode()}".encode(), b"reason": reason.encode()}
 
 
-def _decoded(fields: Fields, *, most: int) -> Datum | str:
-    """Gives the datum, or why there is none.
+def _take(position: Position, fields: Fields) -> Datum | str | None:
+    """Goes past an entry of the actor's own.
 
-    Args:
-        fields: The entry.
-        most: Its `ord` must be lower: between two entries an actor captures at least as many frames as it writes.
+    Returns:
+        The datum; why there is none; or None for one that is numbered like an earlier one.
     """
     try:
-        datum = decode(fields)
+        found = decode(fields)
+        seq, most = found.seq, position.ordinal + position.damaged + found.seq - position.seq
+        # Between two entries an actor captures at least as many frames as it writes.
+        reason = "" if found.ordinal < most else f"ord: {found.ordinal} cannot be, it must be below {most}"
     except WireError as error:
-        return str(error)
-    return datum if datum.ordinal < most else f"ord: {datum.ordinal} cannot be, it must be below {most}"
+        found, seq, reason = None, int(fields[b"seq"]), str(error)
+    position.seq, position.sub = seq, 0
+    if found is None or reason:
+        position.quarantined += 1
+        position.damaged += 1
+        return reason
+    gap = found.ordinal - position.ordinal
+    if gap < 0:
+        position.duplicates += 1
+        return None
+    if gap or position.damaged:
+        position.missed += max(0, gap - position.damaged)
+        surplus = max(0, position.damaged - gap)  # written by nobody: forged under a number that was free
+        position.quarantined -= surplus
+        position.foreign += surplus
+    position.ordinal, position.damaged = found.ordinal + 1, 0
+    return found

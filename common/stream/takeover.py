@@ -37,10 +37,9 @@ def place(entry_id: bytes) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def is_own(actor: str, entry_id: bytes, fields: Mapping[bytes, bytes]) -> bool:
+def is_own(actor: bytes, entry_id: bytes, fields: Mapping[bytes, bytes]) -> bool:
     """Says whether an entry was written by this actor, whatever else it holds."""
-    seq, sub = place(entry_id)
-    return sub == 0 and fields.get(b"actor") == actor.encode() and fields.get(b"seq") == b"%d" % seq
+    return entry_id == fields.get(b"seq", b"") + b"-0" and fields.get(b"actor") == actor
 
 
 def survey(client: redis.Redis, key: str, actor: str) -> Remains | None:
@@ -57,7 +56,7 @@ def survey(client: redis.Redis, key: str, actor: str) -> Remains | None:
         return Remains()
     entry_id, fields = newest[0]
     ordinal = fields.get(b"ord", b"")
-    if not is_own(actor, entry_id, fields) or not ordinal.isdigit():
+    if not is_own(actor.encode(), entry_id, fields) or not ordinal.isdigit():
         return None
     length = int(cast(Any, client).xlen(key))
     return Remains(place(entry_id)[0], int(ordinal), length, sum(map(len, fields.values())))
