@@ -66,6 +66,8 @@ class ExposureRule:
         block = int(visit_time // self.block)
         withheld = self.withheld(visit, block)
         offset = visit_time - block * self.block
+        if GUARD_SECONDS / 2 <= offset < self.block - GUARD_SECONDS / 2:  # most frames: far from every border
+            return Exposure.WITHHELD if withheld else Exposure.EXPOSED
         neighbours: list[int] = []
         if offset < GUARD_SECONDS / 2 and block > 0:
             neighbours.append(block - 1)

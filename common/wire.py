@@ -40,6 +40,7 @@ type Fields = dict[bytes, bytes]
 
 _FLOAT = struct.Struct("<d")
 _PAIR = struct.Struct("<2d")
+_FLOAT32 = np.dtype("<f4")
 _INTEGERS = (b"seq", b"ord", b"t", b"st", b"wv")
 _NAMES = (b"buf", b"actor", b"visit", b"world", b"exp", b"codec")
 
@@ -197,7 +198,7 @@ def decode(fields: Mapping[bytes, bytes]) -> Datum:
         system_time=system_time,
         visit_time=visit_time,
         weights_version=weights_version,
-        action=np.frombuffer(action, dtype="<f4").astype(np.float32, copy=False),
+        action=np.frombuffer(action, _FLOAT32).astype(np.float32, copy=False),
         labels=None if packed_labels is None else _labels(packed_labels),
         data=unpack_data(codec, _field(fields, b"shape", 64), _field(fields, b"data", MAX_DATA)),
     )

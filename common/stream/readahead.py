@@ -48,7 +48,9 @@ class ReadAhead:
         found: dict[str, Entries] = {}
         streams: Any = cast(dict[bytes, Any], reply).items() if isinstance(reply, dict) else reply  # protocol 3, 2
         for key, entries in streams:
-            found[key.decode()] = [(entry_id, _by_name(fields)) for entry_id, fields in entries]
+            found[key.decode()] = [
+                (entry_id, dict(zip(fields[::2], fields[1::2], strict=False))) for entry_id, fields in entries
+            ]
         if any(len(entries) == self._asked_count for entries in found.values()):
             newest = {key: entries[-1][0].decode() for key, entries in found.items()}
             with suppress(redis.RedisError):  # the next call will meet it
@@ -74,8 +76,3 @@ class ReadAhead:
     def _discard(self, connection: Any) -> None:
         connection.disconnect()  # an answer still under way must not be taken for that of the next command
         self._pool.release(connection)
-
-
-def _by_name(fields: list[bytes]) -> dict[bytes, bytes]:
-    each = iter(fields)
-    return dict(zip(each, each, strict=False))
