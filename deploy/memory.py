@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from common.config import ModelConfig, RunConfig
+from common.config import ModelConfig, PayloadDtype, RunConfig
 from common.errors import ConfigError
 from deploy.store import server_limit
 
@@ -19,6 +19,8 @@ PROCESS = 350 * 2**20
 """Bytes of a part beside its data: interpreter, torch, Ray (measured: 250 to 400 MiB)."""
 RELAYED = 3
 """Versions of the weights that Redis holds at most: the newest, the one before, one on its way."""
+OFFERED = 4
+"""Versions that the learner holds at most: the newest, the newest published, two that wait for the registry."""
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -53,8 +55,8 @@ def relay_bytes(run: RunConfig) -> int:
 
 
 def object_store_bytes(run: RunConfig) -> int:
-    """Size of Ray's object store: room for two checkpoints on their way to disk, and some versions of the weights."""
-    return 2 * (_ring_bytes(run) + _checkpoint_bytes(run)) + 512 * 2**20
+    """Size of Ray's object store: two checkpoints on their way to disk, and the versions that the registry keeps."""
+    return 2 * (_ring_bytes(run) + _checkpoint_bytes(run)) + _registry_bytes(run) + 512 * 2**20
 
 
 def needs(run: RunConfig) -> list[Need]:
@@ -66,6 +68,7 @@ def needs(run: RunConfig) -> list[Need]:
         # In the learner, in its snapshot, in Ray's object store, and once more while it is written to disk.
         Need("learner.replay.capacity", "the replay ring and its checkpoint", 4 * _ring_bytes(run)),
         Need("learner.model", "the networks and their checkpoint", 4 * _checkpoint_bytes(run)),
+        Need("learner.versions_kept", "versions of the weights", _registry_bytes(run) + OFFERED * _version_bytes(run)),
         Need("actors.spool_bytes", "frames that wait while Redis is away", run.actors.count * spool),
         Need("actors.count", "the processes themselves", parts * PROCESS),
     ]
@@ -123,6 +126,18 @@ def _checkpoint_bytes(run: RunConfig) -> int:
     """Parameters and moments of what is trained, and the target encoder, float32."""
     model = run.learner.model
     return 4 * (4 * encoder_floats(model) + 3 * predictor_floats(model))
+
+
+def _version_bytes(run: RunConfig) -> int:
+    """What is published of one version: the target encoder, and all three networks."""
+    model = run.learner.model
+    size = 2 if run.learner.payload_dtype is PayloadDtype.BF16 else 4
+    return size * (3 * encoder_floats(model) + predictor_floats(model))
+
+
+def _registry_bytes(run: RunConfig) -> int:
+    """The versions kept, the newest published one where it is older, and one that is arriving."""
+    return (run.learner.versions_kept + 2) * _version_bytes(run)
 
 
 def _gib(size: int) -> str:

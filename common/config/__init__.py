@@ -1,6 +1,14 @@
 """What a run is made of: frozen values that check themselves when they are built."""
 
-from common.config.model import LearnerConfig, MaskConfig, ModelConfig, OptimConfig, Regulariser, ReplayConfig
+from common.config.model import (
+    LearnerConfig,
+    MaskConfig,
+    ModelConfig,
+    OptimConfig,
+    PayloadDtype,
+    Regulariser,
+    ReplayConfig,
+)
 from common.config.run import ActorConfig, Durability, EvaluatorConfig, RunConfig, StreamConfig, VisitOrder, WorldConfig
 from common.config.units import ByteCount, Seconds
 
@@ -13,6 +21,7 @@ __all__ = [
     "MaskConfig",
     "ModelConfig",
     "OptimConfig",
+    "PayloadDtype",
     "Regulariser",
     "ReplayConfig",
     "RunConfig",

@@ -206,8 +206,8 @@ class LearnerConfig:
         nice: Unix niceness of the learner's process, so that actors keep their pace on a shared machine.
         publish_every: Seconds between weights versions.
         payload_dtype: `bf16` or `fp32`: floating-point parameters as they are sent and hashed.
-        versions_kept: Newest versions that the registry keeps for whoever asks; at least 2, since readers of published
-            versions may need the one before a candidate.
+        versions_kept: Newest versions that the registry keeps for whoever asks, besides the newest published one, which
+            it always keeps; at least 2.
         checkpoint_every: Seconds between checkpoints.
         checkpoints_kept: Newest checkpoints that stay on disk.
         slice: Longest time one `train()` runs before pause, publication and checkpoints get their turn.

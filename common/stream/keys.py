@@ -1,6 +1,8 @@
 """Names of the keys of one stream in Redis.
 
-The actor's name is a literal hash tag, so that a Redis Cluster can spread the streams once there is a client for it.
+One server holds them all: a writer's transaction touches its own stream and the run's shared keys, which a Redis
+Cluster would keep in different slots. The actor's name is a literal hash tag, so that the name can stay where somebody
+splits that transaction.
 """
 
 from dataclasses import dataclass

@@ -8,7 +8,15 @@ from common.config import RunConfig
 from common.config.presets import PRESETS, preset
 from common.errors import ConfigError
 from common.ijepa.model import IJepa
-from deploy.memory import available_bytes, check_memory, encoder_floats, needs, predictor_floats, relay_bytes
+from deploy.memory import (
+    available_bytes,
+    check_memory,
+    encoder_floats,
+    needs,
+    object_store_bytes,
+    predictor_floats,
+    relay_bytes,
+)
 
 GIB = 2**30
 
@@ -70,6 +78,15 @@ def test_weights_in_redis_need_room_there() -> None:
     assert relay_bytes(demo) == 0
     run = replace(demo, stream=replace(demo.stream, weights=True))
     assert relay_bytes(run) > 3 * 2 * encoder_floats(run.learner.model)
+
+
+def test_versions_that_are_kept_need_memory_and_a_place_in_ray() -> None:
+    few = preset("vit_b16")
+    many = replace(few, learner=replace(few.learner, versions_kept=100))
+    size = 2 * (3 * encoder_floats(few.learner.model) + predictor_floats(few.learner.model))
+    assert object_store_bytes(many) - object_store_bytes(few) == 96 * size
+    with pytest.raises(ConfigError, match=r"learner\.versions_kept = 100: "):
+        check_memory(many, 32 * GIB)
 
 
 def test_a_machine_has_some_memory() -> None:
