@@ -2,7 +2,10 @@
 
     ours   learner ── offer ─► registry ── payload ─► learner      then four readers: pull_if_newer, get
     bare   four readers: call the maker's method, get              four objects in Ray's store
-    once   one call of the maker's method; four readers: get       one object: what no broadcast can undercut
+    once   one call of the maker's method; four readers: get       one object, and nobody had to ask: the floor
+
+The goal is judged against the bare calls. The floor has three messages less than any broadcast whose readers do not
+know beforehand when something comes and from whom, a difference of milliseconds that only a small payload shows.
 
 All clocks are CLOCK_MONOTONIC of one host. The readers ask before there is anything to read, as actors do that
 have taken what there was.
@@ -159,8 +162,8 @@ def broadcast() -> list[Result]:
             times = [[way() for way in ways] for _ in range(rounds)]
             ours, four, one = (median(column) * 1e3 for column in zip(*times, strict=True))
             what, shown = f"publish → readable by {READERS}, {megabytes} MB", f"{ours:.0f} ms"
-            limits = ((four, 1, f"{READERS} bare calls"), (one, 2, f"one bare call, {READERS} gets"))
-            for limit, column, name in limits:
+            limits = ((four, 1, f"{READERS} bare calls", 1.5), (one, 2, f"one bare call, {READERS} gets", None))
+            for limit, column, name, most in limits:
                 ratio = median(row[0] / row[column] for row in times)
-                results.append(Result(what=what, ours=shown, limit=f"{limit:.0f} ms {name}", ratio=ratio, most=1.5))
+                results.append(Result(what=what, ours=shown, limit=f"{limit:.0f} ms {name}", ratio=ratio, most=most))
     return results
