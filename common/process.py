@@ -2,9 +2,28 @@
 
 import logging
 import os
+import signal
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import torch
+
+
+@contextmanager
+def undisturbed() -> Generator[None]:
+    """Keeps SIGINT and SIGTERM, which terminals and service managers send to all, from processes that start in here.
+
+    Whoever starts them ends them, by a request of theirs or by SIGKILL.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def settle(*, part: str, threads: int, nice: int = 0) -> None:

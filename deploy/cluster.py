@@ -12,6 +12,7 @@ from pathlib import Path
 import ray
 
 from common.config import RunConfig
+from common.process import undisturbed
 from deploy.memory import object_store_bytes
 
 _ENVIRONMENT = {
@@ -49,19 +50,20 @@ class LocalCluster:
         """Brings it up; bare `ray.init()` could join any other cluster on this host."""
         handled = (signal.SIGINT, signal.SIGTERM)
         handlers = {number: signal.getsignal(number) for number in handled}
-        ray.init(  # pyright: ignore[reportUnknownMemberType]
-            address="local",
-            num_cpus=os.cpu_count(),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=object_store_bytes(self._run),
-            _temp_dir=str(self.folder),
-            _node_ip_address=_LOOPBACK,
-        )
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():  # Ray's own SIGTERM handler aborts the process
-                signal.signal(number, handler)
+        with undisturbed():
+            ray.init(  # pyright: ignore[reportUnknownMemberType]
+                address="local",
+                num_cpus=os.cpu_count(),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=object_store_bytes(self._run),
+                _temp_dir=str(self.folder),
+                _node_ip_address=_LOOPBACK,
+            )
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in handlers.items():  # Ray's own SIGTERM handler aborts the process
+                    signal.signal(number, handler)
 
     def stop(self) -> None:
         """Ends all of its processes and removes its files; logs of parts that failed were kept by the run directory."""

