@@ -58,11 +58,12 @@ def pack_data(data: Data, codec: Codec, quality: int) -> tuple[Codec, bytes, byt
         The codec used, the `shape` field, the `data` field.
 
     Raises:
-        WireError: The data are no numeric arrays.
+        WireError: The data are no numeric arrays, or no reader would take so many or such large ones.
     """
     if frame_shape(data) is not None and codec is not Codec.TENSORS:
         frame = np.ascontiguousarray(cast(NDArray[np.uint8], data))
         shape = b"%d,%d,3" % frame.shape[:2]
+        _sides(shape)
         if codec is Codec.JPEG:
             packed = simplejpeg.encode_jpeg(frame, quality=quality, colorsubsampling="444")
             return codec, shape, packed
@@ -70,6 +71,8 @@ def pack_data(data: Data, codec: Codec, quality: int) -> tuple[Codec, bytes, byt
     named = dict(data) if isinstance(data, Mapping) else {LONE: data}
     if LONE in named and len(named) > 1:
         raise WireError("data: the empty name is reserved for a lone array")
+    if not 1 <= len(named) <= MAX_TENSORS:
+        raise WireError(f"data: {len(named)} arrays; 1 to {MAX_TENSORS} are allowed")
     try:
         arrays = {name: np.require(array, requirements="C") for name, array in named.items()}
         packed = safetensors.numpy.save(arrays)

@@ -124,10 +124,18 @@ class VersionStore[P]:
         return self._versions[-1].info if self._versions else None
 
     def add(self, stored: StoredVersion[P]) -> bool:
-        """Keeps a version; False where it is no newer than the newest and was left out."""
+        """Keeps a version; False where it is no newer than the newest and was left out.
+
+        One that is older is kept where it is published and nothing published is there: a registry that came back empty
+        is given its versions again in any order.
+        """
         newest = self.newest
         if newest is not None and stored.info.version <= newest.version:
-            return False
+            if not stored.info.published or any(one.info.published for one in self._versions):
+                return False
+            self._versions.insert(0, stored)
+            self._versions.sort(key=lambda one: one.info.version)
+            return True
         self._versions.append(stored)
         older, recent = self._versions[: -self._keep], self._versions[-self._keep :]
         if not any(one.info.published for one in recent):

@@ -51,6 +51,9 @@ def _label_bytes(labels: Labels) -> bytes:
         {"x": labels.x, "y": labels.y, "h": labels.heading, "d": depth.tobytes(), "o": dict(labels.objects)}
     )
     assert isinstance(packed, bytes)
+    if len(packed) > MAX_LABELS:
+        raise WireError(f"lab: {len(packed)} bytes, at most {MAX_LABELS} are allowed")
+    _labels(packed)
     return packed
 
 
@@ -66,13 +69,16 @@ def encode(datum: Datum, codec: Codec = Codec.RAW, quality: int = 95) -> Fields:
         Field names and values, ready for XADD; `data` comes last and may be a view of the frame.
 
     Raises:
-        WireError: Something that no reader would take: data without a codec or too long, a name, an action, a time.
+        WireError: Something that no reader would take: data without a codec or too long, a name, a number, labels.
     """
     used, shape, data = pack_data(datum.data, codec, quality)
     if len(data) > MAX_DATA:
         raise WireError(f"data: {len(data)} bytes, at most {MAX_DATA} are allowed")
     if len(datum.action) > MAX_ACTION:
         raise WireError(f"act: {len(datum.action)} numbers, at most {MAX_ACTION} are allowed")
+    numbers = (datum.seq, datum.ordinal, datum.captured_ns, datum.sent_ns, datum.weights_version)
+    if min(numbers) < 0 or max(numbers) > MAX_INTEGER:
+        raise WireError(f"seq, ord, t, st, wv: {numbers}; whole numbers from 0 to 2^63 - 1 are allowed")
     if not (math.isfinite(datum.system_time) and math.isfinite(datum.visit_time)):
         raise WireError(f"ts, vt: {datum.system_time}, {datum.visit_time} are not finite")
     fields = {

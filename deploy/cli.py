@@ -168,6 +168,7 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
     from deploy.cluster import prepare_environment
 
     prepare_environment()
+    _check_device(config)
     from common.ijepa.masks import MultiBlockSampler
 
     MultiBlockSampler(config.learner.masks, config.learner.model.grid(config.world.image_size), config.seed)
@@ -200,6 +201,18 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
     return 0
 
 
+def _check_device(config: RunConfig) -> None:
+    """Makes sure that the learner's GPU is here."""
+    import torch
+
+    device = config.learner.device
+    if device in ("auto", "cpu"):
+        return
+    found = torch.cuda.device_count()
+    if int(device.partition(":")[2] or 0) >= found:
+        raise ConfigError("learner.device", device, f"is not here: {found} GPUs; auto takes one where there is one")
+
+
 def _check_cache(config: RunConfig) -> None:
     """Makes sure that the probe set can be kept, or is there already."""
     from evaluator.probeset import ProbeSpec
@@ -222,10 +235,18 @@ def _starting_point(words: Sequence[str]) -> tuple[list[str], RunConfig]:
         The other words, and the configuration that they change.
     """
     rest, file = _take_option(words, "--config")
-    if file is not None:
-        return rest, replace(from_yaml(Path(file)), run_dir="")
-    rest, name = _take_option(words, "--preset")
-    return rest, preset("demo" if name is None else name)
+    rest, name = _take_option(rest, "--preset")
+    for option, more in (
+        ("--config", _take_option(rest, "--config")[1]),
+        ("--preset", _take_option(rest, "--preset")[1]),
+    ):
+        if more is not None:
+            raise ConfigError(option.lstrip("-"), more, "must be given once")
+    if file is None:
+        return rest, preset("demo" if name is None else name)
+    if name is not None:
+        raise ConfigError("preset", name, "cannot be combined with --config, which decides every field")
+    return rest, replace(from_yaml(Path(file)), run_dir="")
 
 
 def _take_option(words: Sequence[str], option: str) -> tuple[list[str], str | None]:

@@ -77,7 +77,7 @@ class Driver:
         self._phase = "starting"
         self._began = time.monotonic()
         self._living_since: float | None = None
-        self._supervisor = Supervisor(limit=run.restarts, report=self._restarted)
+        self._supervisor = Supervisor(limit=run.restarts, silence=run.silence, report=self._restarted)
         self._checkpointer = Checkpointer(
             directory,
             every=run.learner.checkpoint_every,
@@ -238,7 +238,8 @@ class Driver:
             before = checkpoints.latest(self._directory.checkpoints)
             hint = "nothing can be resumed" if before is None else f"the run can be resumed from {before.name}"
             raise RunError(f"the learner gave no last checkpoint: {hint}")
-        self._done = True
+        # What a durable stream still holds unread is left there for a resume.
+        self._done = not any(counts.unread for counts in self.status().learner.counts.values())
 
     def _close(self) -> None:
         """Ends every process and frees every port, whatever state the run is in."""

@@ -64,6 +64,8 @@ class WeightRelay:
                 _log.warning("weights do not reach Redis (%s: %s); trying again in %.1f s", reason, error, wait)
 
     def _copy(self) -> None:
+        if self._seen and not self._client.exists(self._keys.manifest(PayloadKind.ENCODER)):
+            self._seen = 0  # the server was emptied
         found = self._source.pull_if_newer(self._seen, PayloadKind.ENCODER)
         if found is None:
             return

@@ -27,7 +27,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from common.errors import ConfigError
+from common.errors import ConfigError, RunError
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         One row each, oldest first.
 
     Raises:
-        ValueError: A line before the last is no JSON object: the file is damaged.
+        RunError: A line before the last is no JSON object: the file is damaged.
     """
     if not path.exists():
         return
@@ -83,7 +83,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
             if row is not None:
                 yield row
             elif line.endswith(b"\n"):
-                raise ValueError(f"{path}, line {number}: not a JSON object")
+                raise RunError(f"{path}, line {number}: not a JSON object; mend or remove that line")
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

@@ -17,8 +17,6 @@ from common.errors import RunError
 
 WINDOW = 600.0
 """Seconds in which the restarts of a part are counted."""
-SILENCE = 15.0
-"""Seconds without a heartbeat, after its first, after which a part counts as hung."""
 type Clock = Callable[[], float]
 """Seconds since some fixed moment."""
 
@@ -154,11 +152,13 @@ class Supervisor:
 
     Args:
         limit: Deaths of one part within ten minutes that are forgiven.
+        silence: Seconds without a heartbeat, after its first, after which a part counts as hung.
         report: Told of each restart: part and reason.
     """
 
-    def __init__(self, *, limit: int, report: Callable[[str, str], None]) -> None:
+    def __init__(self, *, limit: int, silence: float, report: Callable[[str, str], None]) -> None:
         self._limit = limit
+        self._silence = silence
         self._report = report
         self._pulses = Pulses()
         self.parts: dict[str, Part] = {}
@@ -197,6 +197,6 @@ class Supervisor:
 
     def _hung(self, part: Part) -> str | None:
         quiet = self._pulses.silence(part.name)
-        if quiet is not None and quiet > SILENCE:
+        if quiet is not None and quiet > self._silence:
             return f"no heartbeat for {quiet:.0f} s"
         return None

@@ -67,13 +67,14 @@ def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
         _write(partial / "ledger.json", json.dumps(checkpoint.ledger).encode())
         state = {"v": SCHEMA, "step": checkpoint.step, **checkpoint.state}
         _write(partial / "state.json", json.dumps(state).encode())
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():  # of the same step; no moment may see it half removed
+            target.rename(partial.with_name(f"{partial.name}.old"))
         partial.rename(target)
         _sync_folder(folder)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise RunError(f"cannot write the checkpoint {target}: {error.strerror}; free some space and resume") from error
-    for old in _complete(folder)[:-keep]:
+    for old in (*folder.glob(".partial-*.old"), *_complete(folder)[:-keep]):
         shutil.rmtree(old, ignore_errors=True)
     return target
 

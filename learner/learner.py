@@ -149,7 +149,7 @@ class Learner:
     @property
     def progress(self) -> int:
         """Grows as long as the training thread goes round, training or waiting."""
-        return self._rounds
+        return self._rounds + self._step.step
 
     def start(self) -> None:
         """Begins to read, train and publish."""

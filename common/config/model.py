@@ -1,5 +1,6 @@
 """Sizes of the I-JEPA network, its masks, and how it is optimised."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
@@ -234,7 +235,7 @@ class LearnerConfig:
         checks.positive(self, "checkpoint_every")
         checks.between(self, 2, 1000, "checkpoints_kept", "versions_kept")
         checks.between(self, 0, 19, "nice")
-        if self.device not in ("auto", "cpu", "cuda") and not self.device.startswith("cuda:"):
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
             raise checks.refuse(self, "device", "must be auto, cpu, cuda or cuda:N")
         if self.replay.min_fill < self.optim.batch_size:
             raise checks.refuse(self, "replay.min_fill", f"must be at least optim.batch_size = {self.optim.batch_size}")

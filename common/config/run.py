@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -142,7 +143,7 @@ class StreamConfig:
         checks.positive(self, "budget", "heartbeat")
         checks.one_of(self, ("raw", "jpeg"), "codec")
         checks.between(self, 1, 100, "jpeg_quality")
-        if self.experience <= 1:
+        if not 1 < self.experience < inf:
             raise checks.refuse(self, "experience", "must be longer than the guard band of 1 s")
 
 
@@ -196,6 +197,8 @@ class RunConfig:
             `ENGRAM_REDIS_URL` says the same without showing a password in the list of processes.
         seed: Seed of everything random: schedules, initialisation, masks, sampling.
         restarts: How often one part may die in ten minutes before the run gives up.
+        silence: Time without a sign of life, after its first, after which a part counts as hung and is started anew;
+            longer than one optimiser step takes.
         metrics_port: Port on loopback where Prometheus finds all processes (`/sd`); 0 takes a free one.
     """
 
@@ -207,6 +210,7 @@ class RunConfig:
     redis_url: str = ""
     seed: int = 0
     restarts: int = 10
+    silence: Seconds = 15.0
     metrics_port: int = 0
     world: WorldConfig = WorldConfig()
     actors: ActorConfig = ActorConfig()
@@ -215,7 +219,13 @@ class RunConfig:
     evaluator: EvaluatorConfig = EvaluatorConfig()
 
     def __post_init__(self) -> None:
-        checks.not_negative(self, "duration", "seed", "restarts")
+        checks.not_negative(self, "duration", "restarts")
+        checks.positive(self, "silence")
+        if not 0 <= self.seed < 2**63:
+            raise checks.refuse(self, "seed", "must be from 0 to 2^63 - 1")
+        for name, seconds in (("stream.heartbeat", self.stream.heartbeat), ("learner.slice", self.learner.slice)):
+            if seconds > self.silence / 3:
+                raise checks.refuse(self, name, f"must be at most a third of silence = {self.silence:g} s")
         checks.between(self, 0, 65535, "metrics_port")
         if self.redis_url and not self.redis_url.startswith(("redis://", "rediss://", "unix://")):
             scheme = self.redis_url.partition("://")[0]

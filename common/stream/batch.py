@@ -35,13 +35,13 @@ class Batch:
         entries: In the order of capture.
         ordinal: `ord` of the first, as the transaction has it.
         transaction: The packed commands; None when they must be packed anew.
-        sent: They may have arrived.
+        sent: How many of them, from the first, may have arrived.
     """
 
     entries: list[Packed]
     ordinal: int = -1
     transaction: Transaction | None = None
-    sent: bool = False
+    sent: int = 0
 
     def address(self, ordinal: int, keys: StreamKeys, actor: str, length: int) -> Transaction:
         """Packs the commands that write the entries to their place.

@@ -1,7 +1,7 @@
 """Connections to the Redis server, and the check that it can carry a replay stream."""
 
 from typing import cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -12,6 +12,8 @@ from common.config import Durability
 from common.errors import ConfigError
 from common.stream.keys import StreamKeys
 
+_OPTIONS = ("db", "username", "password")
+_TLS_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 MIN_VERSION = (6, 2)
 """First Redis whose XADD and XINFO do what is needed."""
 
@@ -62,6 +64,31 @@ def remove(client: redis.Redis, keys: StreamKeys) -> None:
         client.unlink(key)
 
 
+def _client(url: str) -> redis.Redis:
+    """Opens a client of a URL that somebody wrote.
+
+    Raises:
+        ConfigError: It is none, or has options that would change how clients wait, retry or decode.
+    """
+    try:
+        parts, client = urlsplit(url), connect(url)
+        options = parse_qs(parts.query, keep_blank_values=True)
+        allowed = (*_OPTIONS, *(_TLS_OPTIONS if parts.scheme == "rediss" else ()))
+        if unknown := [name for name in options if name not in allowed]:
+            raise ConfigError(
+                "redis_url", redact(url), f"has the option {unknown[0]}; {', '.join(allowed)} are allowed"
+            )
+        if parts.scheme != "unix" and not (parts.path.strip("/") or "0").isdigit():
+            raise ConfigError("redis_url", redact(url), "must end with the number of a database, or with none")
+        return client
+    except (ValueError, TypeError) as error:
+        reason = "" if "@" in url else f" ({error})"
+        scheme = url.partition("://")[0]
+        raise ConfigError(
+            "redis_url", f"{scheme}://***", f"is no URL{reason}: write special characters as %XX"
+        ) from None
+
+
 def check_server(url: str, *, budget: int, stream: str, durability: Durability = Durability.MEMORY) -> None:
     """Makes sure that the server answers, is new enough, never evicts, has room, keeps what it should, takes writes.
 
@@ -78,13 +105,7 @@ def check_server(url: str, *, budget: int, stream: str, durability: Durability =
     def refuse(reason: str) -> ConfigError:
         return ConfigError("redis_url", redact(url), reason)
 
-    try:
-        client = connect(url)
-    except ValueError as error:
-        reason = "" if "@" in url else f" ({error})"
-        raise ConfigError(
-            "redis_url", f"{urlsplit(url).scheme}://***", f"is no URL{reason}: write special characters as %XX"
-        ) from None
+    client = _client(url)
     try:
         info = client.info()  # pyright: ignore[reportUnknownMemberType]
         version = str(info.get("redis_version", "0"))

@@ -46,7 +46,7 @@ class Heartbeat:
         self._client.close()
 
     def _run(self) -> None:
-        last = -1
+        last = 0  # a part that is still being set up gives no sign
         while not self._stop.wait(self._every):
             now = self._progress()
             if now == last:

@@ -21,7 +21,7 @@ class DropCause(StrEnum):
     DIED = "died"
     """It was in the memory of a process that was killed."""
     REJECTED = "rejected"
-    """The server refused this entry for a reason other than memory."""
+    """It cannot be packed, or no reader would take it."""
     CLOSED = "closed"
     """It was still waiting when the actor was told to stop and the server did not answer."""
 

@@ -15,8 +15,8 @@ import redis
 from common.errors import WireError
 from common.messages import Datum
 from common.stream.keys import StreamKeys
-from common.stream.readahead import ReadAhead
-from common.stream.takeover import is_own, place
+from common.stream.readahead import Entries, ReadAhead
+from common.stream.takeover import WRONG_TYPE, is_own, place
 from common.wire import Fields, decode
 
 COUNT = 32
@@ -72,6 +72,7 @@ class StreamReader:
         self._size = 64 * 2**10
         self._totals: dict[str, int] = {}
         self._strangers: dict[str, tuple[int, int]] = {}
+        self._spoiled: set[str] = set()
         self._positions = {actor: Position(**state) for actor, state in (positions or {}).items()}
         self._server = ""
         self.resets = 0
@@ -107,7 +108,7 @@ class StreamReader:
         actors = {self._keys.frames(actor): actor for actor in self._positions}
         after = {key: f"{self._positions[actor].seq}-{self._positions[actor].sub}" for key, actor in actors.items()}
         count = max(1, min(COUNT, READ_BYTES // (self._size * max(1, len(after)))))
-        found = self._ahead.read(after, count)
+        found = self._read(after, count)
         data: list[Datum] = []
         broken: list[Fields] = []
         for key, entries in found.items():
@@ -124,6 +125,18 @@ class StreamReader:
                     broken.append(_labelled(fields, actors[key], entry_id, taken))
         self._set_aside(broken)
         return data
+
+    def _read(self, after: Mapping[str, str], count: int) -> dict[str, Entries]:
+        try:
+            return self._ahead.read(after, count)
+        except redis.ResponseError as error:
+            if WRONG_TYPE not in str(error):
+                raise
+        streams = {key for key in after if cast(Any, self._client).type(key) in (b"stream", b"none")}
+        for key in after.keys() - streams - self._spoiled:
+            _log.error("%s is no stream: nothing is read there", key)
+        self._spoiled = after.keys() - streams
+        return self._ahead.read({key: entry_id for key, entry_id in after.items() if key in streams}, count)
 
     def unread(self) -> dict[str, int]:
         """Asks the server how much it has had of each actor, and counts what of it was not read yet.

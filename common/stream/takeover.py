@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import redis
 
+TAKEN, WRONG_TYPE = "equal or smaller", "wrong kind of value"
+"""What a server says of an id that cannot be given any more, and of a key that holds something else than a stream."""
 _FENCE = "engram-fence"
 """Consumer group that lives for the moment in which an empty stream is made."""
 
@@ -22,7 +24,7 @@ class Remains:
         seq: Of our newest entry; 0 without one.
         ordinal: Its `ord`; −1 without one.
         length: Entries that the stream holds.
-        size: Bytes of values of the newest.
+        size: Bytes of values of the newest, or of the oldest where the newest is a stranger's.
     """
 
     seq: int = 0
@@ -42,37 +44,69 @@ def is_own(actor: bytes, entry_id: bytes, fields: Mapping[bytes, bytes]) -> bool
     return entry_id == fields.get(b"seq", b"") + b"-0" and fields.get(b"actor") == actor
 
 
-def survey(client: redis.Redis, key: str, actor: str) -> Remains | None:
+def survey(client: redis.Redis, key: str, actor: str, *, below: int | None = None) -> Remains | None:
     """Looks at the newest entry.
 
+    Args:
+        client: The server.
+        key: The stream.
+        actor: Whose it should be.
+        below: Looks at the newest entry with an id under this `seq` instead.
+
     Returns:
-        None where it is not ours.
+        What stands there, without `seq` and `ordinal` where the newest is a stranger's; None where the key holds
+        something else than a stream.
 
     Raises:
         redis.RedisError: The server does not answer.
     """
-    newest = cast(list[tuple[bytes, dict[bytes, bytes]]], cast(Any, client).xrevrange(key, count=1))
+    newest = _entries(client, "XREVRANGE", key, "+" if below is None else f"({below}-0", "-", "COUNT", 1)
+    if newest is None:
+        return None
     if not newest:
         return Remains()
     entry_id, fields = newest[0]
     ordinal = fields.get(b"ord", b"")
-    if not is_own(actor.encode(), entry_id, fields) or not ordinal.isdigit():
-        return None
     length = int(cast(Any, client).xlen(key))
-    return Remains(place(entry_id)[0], int(ordinal), length, sum(map(len, fields.values())))
+    size = sum(map(len, fields.values()))
+    if is_own(actor.encode(), entry_id, fields) and ordinal.isdigit():
+        return Remains(place(entry_id)[0], int(ordinal), length, size)
+    oldest = _entries(client, "XRANGE", key, "-", "+", "COUNT", 1) or newest
+    return Remains(length=length, size=max(size, sum(map(len, oldest[0][1].values()))))
 
 
-def arrived_since(client: redis.Redis, key: str, acked: int, given: int) -> list[int] | None:
+def own_among(client: redis.Redis, key: str, actor: str, first: int, last: int) -> set[int]:
+    """Lists the `seq` of the actor's own entries from `first` to `last`.
+
+    Raises:
+        redis.RedisError: The server does not answer.
+    """
+    found = _entries(client, "XRANGE", key, f"{first}-0", f"{last}-0") or []
+    return {place(entry_id)[0] for entry_id, fields in found if is_own(actor.encode(), entry_id, fields)}
+
+
+def _entries(client: redis.Redis, *command: str | int) -> list[tuple[bytes, dict[bytes, bytes]]] | None:
+    """Ids and fields that a range command finds; None where the key holds something else than a stream."""
+    try:
+        return cast(Any, client).execute_command(*command)
+    except redis.ResponseError as error:
+        if WRONG_TYPE in str(error):
+            return None
+        raise
+
+
+def arrived_since(client: redis.Redis, key: str, actor: str, *, acked: int, given: int) -> list[int] | None:
     """Closes the stream to everything that earlier processes may still have on the wire, then lists what they had sent.
 
     Args:
         client: The server.
         key: The stream.
+        actor: Whose it is.
         acked: Last `seq` whose arrival is known.
         given: Last `seq` that earlier processes gave: no entry up to it can be written any more.
 
     Returns:
-        The `seq` of each entry after `acked`, rising; None where the stream has had ids beyond `given`.
+        The `seq` of each own entry after `acked`, rising; None where the stream has had ids beyond `given`, or is none.
 
     Raises:
         redis.RedisError: The server does not answer.
@@ -86,7 +120,7 @@ def arrived_since(client: redis.Redis, key: str, acked: int, given: int) -> list
         try:
             *_, found = commands.execute()
         except redis.ResponseError as error:
-            if "smaller" in str(error):
+            if "smaller" in str(error) or WRONG_TYPE in str(error):
                 return None
             raise
-    return [place(entry_id)[0] for entry_id, _ in found]
+    return [place(entry_id)[0] for entry_id, fields in found if is_own(actor.encode(), entry_id, fields)]

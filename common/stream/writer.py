@@ -27,7 +27,7 @@ from common.stream.batch import Batch, Packed, Waiting
 from common.stream.journal import CaptureJournal, DropCause
 from common.stream.keys import StreamKeys
 from common.stream.retention import Retention
-from common.stream.takeover import arrived_since, survey
+from common.stream.takeover import TAKEN, WRONG_TYPE, arrived_since, own_among, survey
 from common.stream.transaction import Transaction
 from common.wire import encode
 
@@ -149,7 +149,7 @@ class StreamWriter:
             self._wake.notify()
         self._thread.join(timeout)
         with self._wake:
-            unknown = len(self._in_flight.entries) if self._in_flight.sent else 0
+            unknown = self._in_flight.sent + self._prepared.sent
             self._journal.drop(DropCause.CLOSED, len(self._spool) + self._taken - unknown)
             self._spool.clear()
             self._spool_bytes, self._taken = 0, unknown
@@ -202,8 +202,8 @@ class StreamWriter:
         whole, later = self._in_flight, self._prepared
         rest = whole.entries[self._most :] + later.entries
         with self._wake:
-            self._in_flight = Batch(whole.entries[: self._most], sent=whole.sent)
-            self._prepared = Batch(rest, sent=whole.sent)
+            self._in_flight = Batch(whole.entries[: self._most], sent=min(whole.sent, self._most))
+            self._prepared = Batch(rest, sent=whole.sent - self._in_flight.sent + later.sent)
 
     def _prepare(self) -> None:
         """Packs the batch after the one under way, so that the server need not wait for it."""
@@ -252,7 +252,7 @@ class StreamWriter:
         ordinal = self._journal.written
         before = batch.sent
         if before and self._total(client) >= ordinal + len(batch.entries):
-            self._acknowledge(batch, [])
+            self._acknowledge(batch)
             return
         transaction = batch.transaction
         if transaction is None or batch.ordinal != ordinal:
@@ -260,62 +260,65 @@ class StreamWriter:
         with self._wake:
             if self._given_up:
                 return
-            batch.sent, batch.transaction = True, None
+            batch.sent, batch.transaction = len(batch.entries), None
         try:
             results = transaction.execute(client, meanwhile=self._prepare)
         except redis.ResponseError:  # refused as a whole: nothing of it was done
             batch.sent = before
             raise
-        if error := next((one for one in results if isinstance(one, redis.exceptions.OutOfMemoryError)), None):
-            raise error
-        taken = [isinstance(result, Exception) and "equal or smaller" in str(result) for result in results]
-        if before:  # what an earlier attempt had brought is there
-            results = [None if there else result for there, result in zip(taken, results, strict=True)]
-        elif any(taken) and self._displaced(client, batch, taken):
+        if not self._arrived(client, batch, results[: len(batch.entries)], before):
+            batch.sent = 0
             return
-        self._acknowledge(batch, results)
+        self._acknowledge(batch)
         self._most = min(BATCH, self._most + 1)
 
-    def _acknowledge(self, batch: Batch, results: list[object]) -> None:
-        """Counts a batch in: all of it, but for the entries whose result is an error."""
-        refused = {index: result for index, result in enumerate(results) if isinstance(result, Exception)}
+    def _arrived(self, client: redis.Redis, batch: Batch, results: list[object], before: int) -> bool:
+        """Finds out whether all of a batch is in the stream; where something keeps entries out, begins it anew.
+
+        None may be left out alone: the numbers that the others got count all of them.
+
+        Args:
+            client: The server.
+            batch: What was sent.
+            results: Of each entry.
+            before: How many of them, from the first, an earlier attempt may have brought.
+
+        Raises:
+            StreamError: Another process of this name.
+            redis.ResponseError: The server refuses an entry for a reason of its own.
+        """
+        errors = {index: result for index, result in enumerate(results) if isinstance(result, redis.ResponseError)}
+        if not errors:
+            return True
+        for error in errors.values():
+            if TAKEN not in str(error) and WRONG_TYPE not in str(error):
+                raise error
+        key, refused = self._keys.frames(self._actor), [batch.entries[index].seq for index in errors]
+        later = [entry.seq for index, entry in enumerate(batch.entries) if index > max(errors)]
+        remains = survey(client, key, self._actor, below=later[0] if later else None)
+        ours = remains is not None and remains.seq >= refused[0]
+        if max(errors) < before and (
+            ours or own_among(client, key, self._actor, refused[0], refused[-1]).issuperset(refused)
+        ):
+            return True
+        if ours:
+            raise StreamError(f"another process writes the stream of {self._actor}: give each actor a name of its own")
+        _log.error("%s: a stranger keeps our entries out of %s; the stream begins anew", self._actor, key)
+        client.unlink(key)
+        return False
+
+    def _acknowledge(self, batch: Batch) -> None:
+        """Counts a batch in."""
         moment = time.time_ns()
         with self._wake:
             if self._given_up:
                 return
-            for index, entry in enumerate(batch.entries):
-                if index in refused:
-                    self._journal.drop(DropCause.REJECTED)
-                else:
-                    self._journal.acknowledge(entry.seq)
+            for entry in batch.entries:
+                self._journal.acknowledge(entry.seq)
             self._taken -= len(batch.entries)
             self._in_flight = Batch([])
-        for index, entry in enumerate(batch.entries):
-            if index in refused:
-                _log.error("%s: the server rejects entry %d: %s", self._actor, entry.seq, refused[index])
-            else:
-                self._written((moment - entry.captured_ns) / 1e9)
-
-    def _displaced(self, client: redis.Redis, batch: Batch, taken: list[bool]) -> bool:
-        """Finds out why the places of entries that were never sent before are taken.
-
-        Returns:
-            True where a stranger's entry kept them out, and the stream was begun anew without it; False where later
-            entries of the batch found a place, so that only the others are lost.
-
-        Raises:
-            StreamError: Another process of this name.
-        """
-        if not taken[len(batch.entries) - 1]:
-            return False
-        key = self._keys.frames(self._actor)
-        remains = survey(client, key, self._actor)
-        if remains is not None and remains.seq >= batch.entries[0].seq:
-            raise StreamError(f"another process writes the stream of {self._actor}: give each actor a name of its own")
-        _log.error("%s: a stranger's entry in %s kept ours out; the stream begins anew", self._actor, key)
-        client.unlink(key)
-        batch.sent = False
-        return True
+        for entry in batch.entries:
+            self._written((moment - entry.captured_ns) / 1e9)
 
     def _open(self) -> redis.Redis:
         """Connects; the first time, settles what an earlier process of this actor has left behind."""
@@ -347,11 +350,12 @@ class StreamWriter:
             if remains.seq > self._given_before:
                 self._renumber(remains.seq, max(self._total(client), remains.ordinal + 1))
                 return
-        arrived = remains and arrived_since(client, key, self._journal.acked, self._given_before)
+        since = self._journal.acked, self._given_before
+        arrived = arrived_since(client, key, self._actor, acked=since[0], given=since[1])
         if arrived is None:
-            _log.error("%s: a stranger's entry in %s keeps ours out; the stream begins anew", self._actor, key)
+            _log.error("%s: a stranger keeps our entries out of %s; the stream begins anew", self._actor, key)
             client.unlink(key)
-            arrived = arrived_since(client, key, self._journal.acked, self._given_before) or []
+            arrived = arrived_since(client, key, self._actor, acked=since[0], given=since[1]) or []
         with self._wake:
             for seq in arrived:
                 self._journal.drop(DropCause.DIED, -1)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from common.errors import WireError
-from common.messages import Datum
+from common.messages import Datum, Labels
 from common.stream import CaptureJournal, DropCause, StreamReader, StreamWriter, connect
 from common.stream.batch import Batch, Packed
 from common.wire import decode, encode
@@ -39,6 +39,11 @@ def standing_still(url: str) -> Generator[None]:
         yield
     finally:
         os.kill(process, signal.SIGCONT)
+
+
+def labels(**changed: Any) -> Labels:
+    usual: dict[str, Any] = {"x": 0.0, "y": 0.0, "heading": 0.0, "depth": np.zeros((3, 3), np.float32), "objects": {}}
+    return Labels(**(usual | changed))
 
 
 def send(rig: Rig, make_datum: Make, first: int, count: int, ordinal: int) -> None:
@@ -306,6 +311,14 @@ def test_names_of_any_script_arrive(make_datum: Make, name: str) -> None:
         ({"world": "a\nb"}, "control characters"),
         ({"visit_time": float("nan")}, "not finite"),
         ({"action": np.zeros(1025, np.float32)}, "act: 1025 numbers"),
+        ({"weights_version": -1}, "whole numbers from 0"),
+        ({"captured_ns": 2**63}, "whole numbers from 0"),
+        ({"data": np.zeros((8193, 1, 3), np.uint8)}, "three sides"),
+        ({"data": {}}, "0 arrays"),
+        ({"data": {str(n): np.zeros(1) for n in range(257)}}, "257 arrays"),
+        ({"labels": labels(x=float("nan"))}, "pose"),
+        ({"labels": labels(depth=np.zeros((2, 2), np.float32))}, "lab: ValueError"),
+        ({"labels": labels(objects={"x" * 70000: 1})}, "lab: 70"),
     ],
 )
 def test_what_no_reader_would_take_is_not_written(rig: Rig, make_datum: Make, fields: Any, complaint: str) -> None:
@@ -327,3 +340,83 @@ def test_a_journal_that_never_reached_the_disk_begins_anew(tmp_path: Path) -> No
     journal = CaptureJournal(path)
     assert (journal.captured, journal.generation) == (0, 1)
     journal.close()
+
+
+def test_a_stranger_amid_a_batch_costs_no_later_frame(rig: Rig, make_datum: Make) -> None:
+    writer, reader = rig.writer(), rig.reader()
+    for _ in range(5):
+        writer.put(make_datum())
+    until(lambda: writer.counts().written == 5)
+    reader.refresh()
+    assert len(ordinals(reader)) == 5
+    rig.client.xadd(KEY, {"x": "y"}, id="10-0")
+    for _ in range(20):
+        writer.put(make_datum())
+    until(lambda: writer.counts().spooled == 0)
+    writer.close()
+    counts, position = writer.counts(), reader.positions["actor-0"]
+    read = ordinals(reader)
+    assert read[-1] == (25, 24)
+    assert (counts.written, counts.captured) == (25, 25)
+    assert 5 + len(read) + position.missed == counts.written
+    assert position.duplicates == 0
+    assert rig.client.hget(KEYS.written, "actor-0") == b"25"
+
+
+def test_a_key_that_is_no_stream_makes_way(rig: Rig, make_datum: Make) -> None:
+    rig.client.set(KEY, "mine")
+    writer = rig.writer()
+    writer.put(make_datum())
+    until(lambda: writer.counts().written == 1)
+    rig.client.unlink(KEY)
+    rig.client.set(KEY, "mine")
+    for _ in range(3):
+        writer.put(make_datum())
+    until(lambda: writer.counts().written == 4)
+    writer.close()
+    assert ordinals(rig.reader())[-1] == (4, 3)
+
+
+def test_one_key_that_is_no_stream_hides_no_other_actor(rig: Rig, make_datum: Make) -> None:
+    writer = rig.writer()
+    writer.put(make_datum())
+    until(lambda: writer.counts().written == 1)
+    writer.close()
+    rig.client.sadd(KEYS.actors, "stray")
+    rig.client.set(KEYS.frames("stray"), "mine")
+    assert ordinals(rig.reader()) == [(1, 0)]
+
+
+def test_what_was_sent_in_a_batch_split_later_is_settled_by_the_next_process(rig: Rig, make_datum: Make) -> None:
+    writer = rig.writer()
+    writer.put(make_datum())
+    until(lambda: writer.counts().written == 1)
+    small = np.zeros((4, 4, 3), np.uint8)
+    with standing_still(rig.url):
+        for _ in range(16):
+            writer.put(make_datum(data=small))
+        time.sleep(5.0)  # two timeouts: the batch has been split
+        writer.close()
+        assert (writer.counts().spooled, writer.counts().dropped[DropCause.CLOSED]) == (16, 0)
+    heir = rig.writer(journal="actor-0.journal")
+    heir.put(make_datum())
+    until(lambda: heir.counts().spooled == 0)
+    heir.close()
+    counts = heir.counts()
+    assert min(counts.dropped.values()) == 0
+    assert counts.captured == counts.written + sum(counts.dropped.values()) == 18
+    assert rig.client.xlen(KEY) == counts.written
+
+
+def test_a_stranger_below_what_was_given_costs_nothing(rig: Rig, make_datum: Make) -> None:
+    send(rig, make_datum, 1, 10, 0)
+    rig.client.xadd(KEY, {"x": "y"}, id="10-1")
+    rig.journal.captured = 20
+    rig.journal.close()
+    writer = rig.writer(journal="actor-0.journal")
+    writer.put(make_datum())
+    until(lambda: writer.counts().spooled == 0)
+    writer.close()
+    counts = writer.counts()
+    assert (counts.written, counts.dropped[DropCause.DIED]) == (11, 10)
+    assert len(ordinals(rig.reader())) == 11

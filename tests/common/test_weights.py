@@ -56,6 +56,17 @@ def test_readers_get_the_newest_that_they_may_see_and_nothing_older() -> None:
     assert store.newer(3, PayloadKind.FULL) is None
 
 
+def test_a_registry_that_was_empty_takes_an_older_published_version() -> None:
+    store = VersionStore[str]()
+    for version, published, kept in ((8, False, True), (5, True, True), (4, True, False)):
+        kinds = {PayloadKind.FULL: f"f{version}", PayloadKind.ENCODER: f"e{version}"}
+        assert store.add(StoredVersion(info(version, published=published), kinds)) is kept
+    assert store.newer(0, PayloadKind.ENCODER) == (info(5), "e5")
+    held = store.newer(0, PayloadKind.FULL)
+    assert held is not None
+    assert held[1] == "f8"
+
+
 def test_an_old_version_does_not_replace_a_newer_one() -> None:
     store = VersionStore[str]()
     assert store.add(StoredVersion(info(5), {PayloadKind.FULL: "new"}))

@@ -46,6 +46,13 @@ def engram(*words: str, folder: Path, **environment: str) -> subprocess.Complete
         (("run", "--redis-url", "redis://user:se/cret@127.0.0.1:6380"), "redis_url = 'redis://***': is no URL"),
         (("run", "--evaluator.cache", "/etc/passwd/x"), "evaluator.cache = '/etc/passwd/x': cannot be made"),
         (("run", "--config", "nowhere.yaml"), "config = 'nowhere.yaml': cannot be read"),
+        (("run", "--preset", "demo", "--preset", "tiny"), "preset = 'tiny': must be given once"),
+        (("run", "--learner.device", "cuda:abc"), "learner.device = 'cuda:abc': must be auto"),
+        (("run", "--learner.device", "cuda:900"), "learner.device = 'cuda:900': is not here"),
+        (("run", "--stream.heartbeat", "20s"), "stream.heartbeat = 20.0: must be at most a third"),
+        (("run", "--redis-url", "redis://[::1"), "redis_url = 'redis://***': is no URL"),
+        (("run", "--redis-url", "redis://127.0.0.1:1?decode_responses=true"), "has the option decode_responses"),
+        (("run", "--redis-url", "redis://127.0.0.1:1/abc"), "must end with the number of a database"),
         (("dance",), "unknown command 'dance'"),
     ],
 )

@@ -116,3 +116,20 @@ def test_nothing_stays_on_the_server(store: EmbeddedStore) -> None:
     assert len(chunks) == 4, "two versions of two chunks"
     remove(client, KEYS)
     assert client.keys("*") == []  # pyright: ignore[reportUnknownMemberType]
+
+
+def test_versions_come_back_to_a_server_that_was_emptied(tmp_path: Path) -> None:
+    store = EmbeddedStore(2**20)
+    registry = Registry()
+    registry.hold(3, b"weights")
+    relay = WeightRelay(registry, lambda: connect(store.url), KEYS, every=0.02)
+    client: Any = connect(store.url)
+    reader = RedisWeightSource(client, KEYS)
+    try:
+        until(lambda: relay.version == 3)
+        client.flushall()
+        until(lambda: reader.pull_if_newer(0, PayloadKind.ENCODER) is not None)
+    finally:
+        relay.close()
+        client.close()
+        store.stop()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.errors import ConfigError
+from common.errors import ConfigError, RunError
 from common.status import RunStatus, StoreStatus
 from deploy.rundir import RowFile, RunDirectory, plain, read_rows, to_json
 
@@ -100,7 +100,7 @@ def test_json_is_strict() -> None:
 def test_damage_before_the_last_line_is_not_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a":1}\nnot json\n{"a":2}\n')
-    with pytest.raises(ValueError, match="line 2"):
+    with pytest.raises(RunError, match="line 2"):
         list(read_rows(path))
     assert list(read_rows(tmp_path / "missing.jsonl")) == []
 
