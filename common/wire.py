@@ -76,9 +76,9 @@ def encode(datum: Datum, codec: Codec = Codec.RAW, quality: int = 95) -> Fields:
         raise WireError(f"data: {len(data)} bytes, at most {MAX_DATA} are allowed")
     if len(datum.action) > MAX_ACTION:
         raise WireError(f"act: {len(datum.action)} numbers, at most {MAX_ACTION} are allowed")
-    numbers = (datum.seq, datum.ordinal, datum.captured_ns, datum.sent_ns, datum.weights_version)
+    numbers = (datum.captured_ns, datum.weights_version)  # the others are given later, by the writer
     if min(numbers) < 0 or max(numbers) > MAX_INTEGER:
-        raise WireError(f"seq, ord, t, st, wv: {numbers}; whole numbers from 0 to 2^63 - 1 are allowed")
+        raise WireError(f"t, wv: {numbers}; whole numbers from 0 to 2^63 - 1 are allowed")
     if not (math.isfinite(datum.system_time) and math.isfinite(datum.visit_time)):
         raise WireError(f"ts, vt: {datum.system_time}, {datum.visit_time} are not finite")
     fields = {
