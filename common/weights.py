@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from common.config.model import PayloadDtype
+from common.config.learner import PayloadDtype
 from common.messages import VersionInfo
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.config.model import MaskConfig, OptimConfig, Regulariser
+from common.config import MaskConfig, OptimConfig, Regulariser
 from common.errors import CheckpointError
 from common.ijepa.masks import MultiBlockSampler
 from common.ijepa.model import IJepa, gather_targets, prediction_loss

@@ -1,30 +1,33 @@
 """What a run is made of: frozen values that check themselves when they are built."""
 
-from common.config.model import (
-    LearnerConfig,
-    MaskConfig,
-    ModelConfig,
-    OptimConfig,
-    PayloadDtype,
-    Regulariser,
-    ReplayConfig,
-)
+from common.config.learner import GuardMode, GuardrailConfig, LearnerConfig, PayloadDtype
+from common.config.model import MaskConfig, ModelConfig
+from common.config.optim import EmaSchedule, OptimConfig, Optimizer, PlasticityConfig, Regulariser, Schedule
+from common.config.replay import Draw, Keep, ReplayConfig
 from common.config.run import ActorConfig, Durability, EvaluatorConfig, RunConfig, StreamConfig, VisitOrder, WorldConfig
 from common.config.units import ByteCount, Seconds
 
 __all__ = [
     "ActorConfig",
     "ByteCount",
+    "Draw",
     "Durability",
+    "EmaSchedule",
     "EvaluatorConfig",
+    "GuardMode",
+    "GuardrailConfig",
+    "Keep",
     "LearnerConfig",
     "MaskConfig",
     "ModelConfig",
     "OptimConfig",
+    "Optimizer",
     "PayloadDtype",
+    "PlasticityConfig",
     "Regulariser",
     "ReplayConfig",
     "RunConfig",
+    "Schedule",
     "Seconds",
     "StreamConfig",
     "VisitOrder",

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from common.config.model import LearnerConfig, ModelConfig, OptimConfig, ReplayConfig
+from common.config.learner import LearnerConfig
+from common.config.model import ModelConfig
+from common.config.optim import OptimConfig
+from common.config.replay import ReplayConfig
 from common.config.run import RunConfig, WorldConfig
 from common.errors import ConfigError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from common.config import checks
-from common.config.model import LearnerConfig
+from common.config.learner import LearnerConfig
 from common.config.units import ByteCount, Seconds
 from common.errors import ConfigError
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from common.config.model import PayloadDtype
+from common.config.learner import PayloadDtype
 from common.messages import VersionInfo
 from common.weights import DTYPES, PayloadKind, StoredVersion, VersionStore, digest, pack, unpack
 

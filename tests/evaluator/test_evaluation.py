@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.config.model import LearnerConfig
+from common.config.learner import LearnerConfig
 from common.config.run import EvaluatorConfig, RunConfig, WorldConfig
 from common.ijepa.model import IJepa
 from common.messages import VersionInfo

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from common.config import ModelConfig
-from common.config.model import PayloadDtype
+from common.config.learner import PayloadDtype
 from common.ijepa.model import IJepa
 from common.weights import DTYPES, PayloadKind, digest, unpack
 from learner.publication import REMEMBERED, Publisher

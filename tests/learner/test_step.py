@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from common.config.model import MaskConfig, ModelConfig, OptimConfig, Regulariser
+from common.config import MaskConfig, ModelConfig, OptimConfig, Regulariser
 from common.errors import CheckpointError
 from common.ijepa.model import IJepa
 from learner.step import TrainingStep, vicreg

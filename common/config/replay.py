@@ -1,0 +1,94 @@
+"""Which frames are kept, which are drawn, and how often."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from common.config import checks
+from common.config.units import Seconds
+
+
+class Keep(StrEnum):
+    """Which frames a full buffer keeps."""
+
+    FIFO = "fifo"
+    """The newest."""
+    RESERVOIR = "reservoir"
+    """A uniform sample of all the past (Vitter 1985, algorithm R)."""
+    RANDOM_REPLACEMENT = "random_replacement"
+    """pamiq-core's: a new frame is kept with a fixed chance, in the place of a random one: ages fall off
+    exponentially."""
+    TWO_TIER = "two_tier"
+    """A short FIFO, and a reservoir of all that has left it."""
+    MINRED = "minred"
+    """The least redundant by distance of features (Purushwalkam et al. 2022, arXiv:2203.12710)."""
+    LOG_AGE = "log_age"
+    """As many of each age on a logarithmic scale."""
+
+
+class Draw(StrEnum):
+    """Which of the kept frames are trained on."""
+
+    UNIFORM = "uniform"
+    LOSS_PRIORITISED = "loss_prioritised"
+    """In proportion to a power of their last loss (Schaul et al. 2016, arXiv:1511.05952)."""
+    NEWEST_MIX = "newest_mix"
+    """A fixed share of each batch from the newest frames, the rest from all others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayConfig:
+    """Which frames are kept, which are drawn, and how often.
+
+    Attributes:
+        capacity: Frames in the buffer.
+        keep: Which of them stay when it is full: `fifo`, `reservoir`, `random_replacement`, `two_tier`, `minred` or
+            `log_age`.
+        survival: `random_replacement`: frames after which all of the buffer is expected to be replaced, as
+            pamiq-core's `expected_survival_length`; 0 keeps every new frame.
+        draw: Which are trained on: `uniform`, `loss_prioritised` or `newest_mix`.
+        newest: Share of the capacity that counts as new: the FIFO of `two_tier`, the newest of `newest_mix`.
+        newest_share: `newest_mix`: share of new frames in a batch. 64 new and 448 old are 0.125.
+        priority_exponent: `loss_prioritised`: power of the loss; 0 draws uniformly.
+        min_fill: Frames in the buffer before the first step.
+        replay_ratio: Frames sampled ÷ frames admitted that the limiter allows; the learner waits when it is ahead.
+        slack: Batches the learner may be ahead of the ratio (Reverb's least difference); at least 1, so that the first
+            step is due as soon as `min_fill` is reached.
+        max_behind: Batches the learner may be behind the ratio and still catch up (Reverb's greatest difference); what
+            it earns beyond is forfeited and counted, 0 for no bound. By default what a ring of 8192 frames earns at
+            ratio 8 and batches of 64: a learner that keeps its ratio never comes near, and one further behind would
+            train on the frames of now for the sake of those that the ring has replaced.
+        min_new: Frames that must be admitted between two slices of training; 0 for none.
+        max_staleness: Time for which newer weights may have been there when a frame was captured; frames of actors that
+            were further behind are left out. 0 for any time. Frames seen before the first version pass.
+        staleness_half_life: Age of those weights that halves a frame's chance to be sampled; 0 samples uniformly.
+    """
+
+    GROUP: ClassVar[str] = "learner.replay"
+
+    capacity: int = 8192
+    keep: Keep = Keep.FIFO
+    survival: int = 0
+    draw: Draw = Draw.UNIFORM
+    newest: float = 0.125
+    newest_share: float = 0.125
+    priority_exponent: float = 0.6
+    min_fill: int = 256
+    replay_ratio: float = 8.0
+    slack: float = 2.0
+    max_behind: float = 1024.0
+    min_new: int = 0
+    max_staleness: Seconds = 0.0
+    staleness_half_life: Seconds = 0.0
+
+    def __post_init__(self) -> None:
+        checks.positive(self, "capacity", "min_fill", "replay_ratio")
+        checks.between(self, 1, 1e6, "slack")
+        checks.not_negative(self, "survival")
+        checks.between(self, 0, 1, "newest_share")
+        checks.between(self, 0, 4, "priority_exponent")
+        if not 1 <= self.newest * self.capacity < self.capacity:
+            raise checks.refuse(self, "newest", f"must be at least one frame and less than all {self.capacity}")
+        checks.not_negative(self, "max_behind", "min_new", "max_staleness", "staleness_half_life")
+        if self.min_fill > self.capacity:
+            raise checks.refuse(self, "min_fill", f"can never be reached with capacity = {self.capacity}")
