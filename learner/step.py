@@ -7,57 +7,39 @@ the device itself.
 Shape suffixes: B pictures, H and W pixels, C colours, K context patches, D width.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pamiq_core import time
 from torch import Tensor, nn
-from torch.nn import functional
 
-from common.config import MaskConfig, OptimConfig, Regulariser
+from common.config import MaskConfig, OptimConfig, Optimizer, PlasticityConfig
 from common.errors import CheckpointError
-from common.ijepa.masks import MultiBlockSampler
-from common.ijepa.model import IJepa, gather_targets, prediction_loss
-
-type RegulariserTerm = Callable[[Tensor, OptimConfig], Tensor]
-"""From pooled_BD (float32) and the weights to a scalar that is added to the loss."""
+from common.ijepa.masks import Masks, MultiBlockSampler
+from common.ijepa.model import IJepa
+from learner import schedules
+from learner.objective import Measured, Objective
+from learner.orthogonal import OrthogonalGradient
+from learner.plasticity import Plasticity
+from learner.ranks import Ranks
+from learner.regularisers import REGULARISERS
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+_NUMBERS = {"step", "lr_factor", "moment"}
 
+_BETAS = {Optimizer.ADAMW: (0.9, 0.999), Optimizer.RMSPROP: (0.0, 0.99)}
+"""AdamW whose first average forgets at once is RMSprop with decoupled decay. (RMSprop knows no bias correction, which
+is gone after some hundred steps.)"""
 
-def _no_regulariser(pooled_BD: Tensor, _config: OptimConfig) -> Tensor:
-    return pooled_BD.new_zeros(())
-
-
-def vicreg(pooled_BD: Tensor, config: OptimConfig) -> Tensor:
-    """Variance and covariance terms of VICReg (Bardes et al. 2022, arXiv:2105.04906, section 4.1).
-
-        std_weight · mean_d max(0, 1 − √(Var_d + 1e-4))  +  cov_weight · Σ_{d≠e} Cov_de² / D
-
-    Args:
-        pooled_BD: One feature vector a picture, float32; B ≥ 2.
-        config: The two weights.
-    """
-    batch, dim = pooled_BD.shape
-    centred_BD = pooled_BD - pooled_BD.mean(0)
-    covariance_DD = centred_BD.T @ centred_BD / (batch - 1)
-    variance_D = covariance_DD.diagonal()
-    hinge = functional.relu(1 - (variance_D + 1e-4).sqrt()).mean()
-    off_diagonal = (covariance_DD - variance_D.diag()).square().sum() / dim
-    return config.std_weight * hinge + config.cov_weight * off_diagonal
-
-
-REGULARISERS: dict[Regulariser, RegulariserTerm] = {
-    Regulariser.NONE: _no_regulariser,
-    Regulariser.VICREG: vicreg,
-}
-"""Terms against collapse, by the name that the config gives them."""
+_SCALARS = ("loss", "regulariser", "grad_norm", "feature_std", "target_std", "skipped")
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step measured: scalars on the training device; `read()` waits for them.
+    """What one step measured: tensors on the training device; `read()` waits for the scalars.
 
     Attributes:
         loss: Smooth L1 between predictions and targets, without the regulariser.
@@ -66,6 +48,8 @@ class StepReport:
         feature_std: Standard deviation over the batch of the context encoder's pooled features, mean over D.
         target_std: The same of the target encoder's; both fall to 0 in a collapse.
         skipped: Steps of this run so far that were undone because loss or gradient was not finite.
+        losses_B: Loss of each picture, without the regulariser.
+        features_BD: The target encoder's pooled features.
     """
 
     loss: Tensor
@@ -74,45 +58,70 @@ class StepReport:
     feature_std: Tensor
     target_std: Tensor
     skipped: Tensor
+    losses_B: Tensor
+    features_BD: Tensor
 
     def read(self) -> dict[str, float]:
-        """Fetches all values in one go."""
-        names = [field.name for field in fields(self)]
-        values = torch.stack([getattr(self, name).double() for name in names]).cpu()
-        return {name: float(value) for name, value in zip(names, values, strict=True)}
+        """Fetches all scalars in one go."""
+        values = torch.stack([getattr(self, name).double() for name in _SCALARS]).cpu()
+        return {name: float(value) for name, value in zip(_SCALARS, values, strict=True)}
 
 
 class TrainingStep:
-    """Updates an `IJepa` with AdamW, a linear warm-up to a constant rate, and an averaged target encoder.
-
-    On a GPU forward and loss run under bf16 autocast. On a CPU they run in float32: bf16 there is many
-    times slower where the processor lacks units for it.
+    """Updates an `IJepa` and its averaged target encoder.
 
     Args:
         model: The network; moved to `device` and updated in place.
-        optim: Rates, decay, momentum, regulariser.
+        optim: Optimiser, schedules, regulariser.
         masks: Block masks.
-        seed: Seed of the masks.
+        plasticity: Treatments between steps.
+        seed: Seed of masks, directions and new initialisations.
         device: Where to train.
+        ranks: Processes that train together.
+        compile: Whether `torch.compile` fuses the blocks of the networks.
+        forget_activations: Whether blocks compute their activations again on the way back.
+        clock: Seconds of system time, for a target encoder that follows time.
 
     Raises:
         ConfigError: The masks do not fit the model's grid.
     """
 
     def __init__(
-        self, model: IJepa, optim: OptimConfig, masks: MaskConfig, *, seed: int, device: torch.device | str = "cpu"
+        self,
+        model: IJepa,
+        optim: OptimConfig,
+        masks: MaskConfig,
+        plasticity: PlasticityConfig | None = None,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        ranks: Ranks | None = None,
+        compile: bool = False,
+        forget_activations: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.model = model.to(device)
         self.device = next(model.parameters()).device
         self.lr_factor = 1.0
         """Multiplies the learning rate; a guardrail cuts it after a rollback. Part of `numbers()`."""
         self._config = optim
-        self._regularise = REGULARISERS[optim.regulariser]
+        self._ranks = ranks or Ranks()
+        self._clock = clock
         self._sampler = MultiBlockSampler(masks, model.grid, seed)
+        self._regulariser = REGULARISERS[optim.regulariser](optim, model, seed, self._ranks).to(self.device)
+        self._objective = self._ranks.wrap(Objective(model, self._regulariser))
+        self._plasticity = Plasticity(plasticity or PlasticityConfig(), model, model.another)
         self._step = 0
+        self._moment: float | None = None
         self._skipped = torch.zeros((), dtype=torch.int64, device=self.device)
-        self._trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
-        self._optimizer = _adamw(self._trained.values(), optim)
+        named = {**dict(model.named_parameters()), **dict(self._regulariser.named_parameters(prefix="regulariser"))}
+        self._trained = {name: value for name, value in named.items() if value.requires_grad}
+        self._orthogonal = OrthogonalGradient(self._trained, optim.orthogonal) if optim.orthogonal else None
+        self._optimizer = self._adamw()
+        for network in (model.context_encoder, model.target_encoder, model.predictor):
+            network.forget_activations = forget_activations
+            for block in network.blocks if compile else ():
+                block.compile(dynamic=False)  # pyright: ignore[reportUnknownMemberType]
 
     @property
     def step(self) -> int:
@@ -127,66 +136,109 @@ class TrainingStep:
     @property
     def lr(self) -> float:
         """Learning rate of the next step."""
-        warmup = self._config.warmup_steps
-        rise = min(1.0, (self._step + 1) / warmup) if warmup else 1.0
-        return self._config.lr * self.lr_factor * rise
+        return self.lr_factor * schedules.learning_rate(self._config, self._step)
 
-    def __call__(self, frames_BHWC: Tensor) -> StepReport:
+    def __call__(self, frames_BHWC: Tensor, masks: Masks | None = None) -> StepReport:
         """Does one step.
 
         Args:
             frames_BHWC: uint8 RGB, on any device; pinned memory spares the host a wait.
+            masks: Which patches; drawn if left out.
 
         Returns:
             What was measured, unread.
         """
         self.model.train()
         frames_BHWC = frames_BHWC.to(self.device, non_blocking=True)
-        masks = self._sampler.sample(frames_BHWC.shape[0]).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            with torch.no_grad():
-                target_BND = self.model.target_encoder(frames_BHWC)
-            predictions_BTKD, context_BKD = self.model.predict(frames_BHWC, masks)
-        loss = prediction_loss(predictions_BTKD, gather_targets(target_BND, masks))
-        pooled_BD = context_BKD.float().mean(1)
-        regulariser = self._regularise(pooled_BD, self._config)
-        (loss + regulariser).backward()  # pyright: ignore[reportUnknownMemberType]
-        grad_norm = self._update(loss + regulariser)
+        masks = (masks or self._sampler.sample(len(frames_BHWC))).to(self.device)
+        treated = self._plasticity.due(self._step + 1)
+        with self._plasticity.watching() if treated else nullcontext():
+            measured = [self._backward(*part, final) for part, final in self._parts(frames_BHWC, masks)]
+        whole = Measured(*(_join(values) for values in zip(*measured, strict=True)))
+        grad_norm, accept = self._update(whole.total)
+        if treated:
+            self._plasticity.treat(self._step, self._ranks, self._moments_of)
+        self._follow(accept)
         return StepReport(
-            loss=loss.detach(),
-            regulariser=regulariser.detach(),
+            loss=self._ranks.average(whole.losses_B.mean()),
+            regulariser=whole.regulariser,
             grad_norm=grad_norm,
-            feature_std=_spread(pooled_BD.detach()),
-            target_std=_spread(target_BND.float().mean(1)),
+            feature_std=_spread(whole.context_BD),
+            target_std=_spread(whole.target_BD),
             skipped=self._skipped.clone(),
+            losses_B=whole.losses_B,
+            features_BD=whole.target_BD,
         )
 
-    def _update(self, total: Tensor) -> Tensor:
-        """Applies the gradients, unless something is not finite; returns their norm."""
+    def _parts(self, frames_BHWC: Tensor, masks: Masks) -> Iterator[tuple[tuple[Tensor, Masks], bool]]:
+        """Cuts a batch into parts, and says of each whether it is the last."""
+        size = len(frames_BHWC) // self._config.accumulate
+        for part in range(self._config.accumulate):
+            rows = slice(part * size, (part + 1) * size)
+            chosen = Masks(masks.context_BK[rows], masks.targets_BTK[rows])
+            yield (frames_BHWC[rows], chosen), part == self._config.accumulate - 1
+
+    def _backward(self, frames_BHWC: Tensor, masks: Masks, final: bool) -> Measured:
+        with nullcontext() if final else self._ranks.quiet(self._objective):
+            measured: Measured = self._objective(frames_BHWC, masks.context_BK, masks.targets_BTK)
+            (measured.total / self._config.accumulate).backward()  # pyright: ignore[reportUnknownMemberType]
+        return measured._replace(total=measured.total.detach())
+
+    def _update(self, total: Tensor) -> tuple[Tensor, Tensor]:
+        """Applies the gradients, unless something is not finite; returns their norm, and whether it did."""
         gradients = [value.grad for value in self._trained.values() if value.grad is not None]
         grad_norm = nn.utils.get_total_norm(gradients)
+        accept = self._ranks.agree(torch.isfinite(total) & torch.isfinite(grad_norm))
+        if self._orthogonal is not None:
+            self._orthogonal.project(gradients, accept)
         if self._config.clip:
-            nn.utils.clip_grads_with_norm_(self._trained.values(), self._config.clip, grad_norm)
-        accept = torch.isfinite(total.detach()) & torch.isfinite(grad_norm)
+            norm = nn.utils.get_total_norm(gradients) if self._orthogonal else grad_norm
+            nn.utils.clip_grads_with_norm_(self._trained.values(), self._config.clip, norm)
         self._skipped += ~accept
         # The fused kernel leaves parameters, moments and count alone where `found_inf` is 1: what torch's own
         # GradScaler uses, and the only way to skip on the device.
         setattr(self._optimizer, "found_inf", (~accept).float())  # noqa: B010
+        decayed, _ = self._optimizer.param_groups
+        decayed["weight_decay"] = schedules.weight_decay(self._config, self._step)
         for group in self._optimizer.param_groups:
             group["lr"] = self.lr
         self._optimizer.step()  # pyright: ignore[reportUnknownMemberType]
         self._optimizer.zero_grad(set_to_none=True)
-        self.model.update_target(self._config.ema, accept)
         self._step += 1
-        return grad_norm
+        return grad_norm, accept
+
+    def _follow(self, accept: Tensor) -> None:
+        """Moves everything that averages over steps."""
+        now = self._clock()
+        elapsed = 0.0 if self._moment is None else max(0.0, now - self._moment)
+        self._moment = now
+        momentum = schedules.target_momentum(self._config, self._step - 1, elapsed)
+        self.model.update_target(momentum, accept)
+        self._regulariser.follow(self.model, accept)
+
+    def _adamw(self) -> torch.optim.AdamW:
+        """AdamW that decays matrices, and neither biases, norms nor the mask token."""
+        parameters = self._trained.values()
+        groups = [
+            {"params": [value for value in parameters if value.ndim > 1]},
+            {"params": [value for value in parameters if value.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self._config.lr, betas=_BETAS[self._config.optimizer], fused=True)
+
+    def _moments_of(self, parameter: Tensor) -> Mapping[str, Tensor]:
+        return self._optimizer.state[parameter]
 
     def tensors(self) -> dict[str, Tensor]:
         """State beside the model's own `state_dict()`, for safetensors: live tensors, no copies.
 
-        Optimiser moments as `optimizer.<moment>.<parameter>` (none before the first step), the state of the
-        mask draws, the count of skipped steps.
+        Optimiser moments as `optimizer.<moment>.<parameter>` (none before the first step), the means of past gradients
+        as `orthogonal.<parameter>`, the regulariser's state as `regulariser.<name>`, the state of the mask draws, the
+        count of skipped steps.
         """
         state = {"masks": self._sampler.state(), "skipped": self._skipped}
+        state |= {f"regulariser.{name}": value for name, value in self._regulariser.state_dict().items()}
+        if self._orthogonal is not None:
+            state |= {f"orthogonal.{name}": value for name, value in self._orthogonal.means.items()}
         for name, parameter in self._trained.items():
             for moment, value in self._optimizer.state.get(parameter, {}).items():
                 state[f"optimizer.{moment}.{name}"] = value
@@ -194,7 +246,7 @@ class TrainingStep:
 
     def numbers(self) -> dict[str, Any]:
         """State for JSON."""
-        return {"step": self._step, "lr_factor": self.lr_factor}
+        return {"step": self._step, "lr_factor": self.lr_factor, "moment": self._moment}
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Goes on exactly where a `tensors()` and `numbers()` were taken; the model is loaded apart.
@@ -202,24 +254,17 @@ class TrainingStep:
         Raises:
             CheckpointError: Something is missing, left over, or of another shape.
         """
-        if missing := {"step", "lr_factor"} - numbers.keys():
+        if missing := _NUMBERS - numbers.keys():
             raise CheckpointError(f"the training step's state lacks {', '.join(sorted(missing))}")
-        expected = {"masks": tuple(self._sampler.state().shape), "skipped": ()}
         started = any(name.startswith("optimizer.") for name in tensors)
-        if started:
-            for name, parameter in self._trained.items():
-                for moment in _MOMENTS:
-                    expected[f"optimizer.{moment}.{name}"] = () if moment == "step" else tuple(parameter.shape)
-        found = {name: tuple(value.shape) for name, value in tensors.items()}
-        if wrong := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
-            name = wrong[0]
-            raise CheckpointError(
-                f"{len(wrong)} tensors of the training step do not fit; "
-                f"{name} has shape {found.get(name)}, expected {expected.get(name)}"
-            )
-        self._step, self.lr_factor = int(numbers["step"]), float(numbers["lr_factor"])
+        self._check_shapes({name: tuple(value.shape) for name, value in tensors.items()}, started)
+        self._step, self.lr_factor, self._moment = (numbers[name] for name in ("step", "lr_factor", "moment"))
         self._sampler.restore(tensors["masks"].cpu())
         self._skipped.copy_(tensors["skipped"])
+        names = self._regulariser.state_dict()
+        self._regulariser.load_state_dict({name: tensors[f"regulariser.{name}"] for name in names})  # pyright: ignore[reportUnknownMemberType]
+        for name, mean in self._orthogonal.means.items() if self._orthogonal else ():
+            mean.copy_(tensors[f"orthogonal.{name}"])
         self._optimizer.state.clear()
         if started:
             for name, parameter in self._trained.items():
@@ -227,15 +272,26 @@ class TrainingStep:
                     moment: tensors[f"optimizer.{moment}.{name}"].to(self.device, copy=True) for moment in _MOMENTS
                 }
 
+    def _check_shapes(self, found: Mapping[str, tuple[int, ...]], started: bool) -> None:
+        expected = {
+            name: tuple(value.shape) for name, value in self.tensors().items() if not name.startswith("optimizer.")
+        }
+        for name, parameter in self._trained.items() if started else ():
+            for moment in _MOMENTS:
+                expected[f"optimizer.{moment}.{name}"] = () if moment == "step" else tuple(parameter.shape)
+        if wrong := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
+            name = wrong[0]
+            raise CheckpointError(
+                f"{len(wrong)} tensors of the training step do not fit; "
+                f"{name} has shape {found.get(name)}, expected {expected.get(name)}"
+            )
 
-def _adamw(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices, and neither biases, norms nor the mask token."""
-    parameters = list(parameters)
-    groups = [
-        {"params": [value for value in parameters if value.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [value for value in parameters if value.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+
+def _join(values: tuple[Tensor, ...]) -> Tensor:
+    """Puts the parts of a batch together: means of scalars, rows one below the other."""
+    if len(values) == 1:
+        return values[0]
+    return torch.cat(values) if values[0].ndim else torch.stack(values).mean()
 
 
 def _spread(pooled_BD: Tensor) -> Tensor:

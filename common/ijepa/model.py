@@ -39,12 +39,18 @@ class IJepa(nn.Module):
     def __init__(self, config: ModelConfig, image_size: tuple[int, int], *, seed: int | None = None) -> None:
         super().__init__()
         self.grid = config.grid(image_size)
+        self.width = config.dim
+        self._made_of = (config, image_size)
         with torch.random.fork_rng([], seed is not None):  # pyright: ignore[reportUnknownMemberType]
             if seed is not None:
                 torch.default_generator.manual_seed(seed)
             self.context_encoder = VisionTransformer(config, image_size)
             self.predictor = Predictor(config, self.grid)
         self.target_encoder = deepcopy(self.context_encoder).requires_grad_(False)
+
+    def another(self, seed: int) -> "IJepa":
+        """Makes a network of the same shape, newly initialised, on the CPU."""
+        return IJepa(*self._made_of, seed=seed)
 
     @override
     def forward(self, frames_BHWC: Tensor, masks: Masks) -> Tensor:
@@ -87,14 +93,27 @@ class IJepa(nn.Module):
             accept: bool scalar on the model's device; where false, the target stays as it is, without the
                 host having to know.
         """
-        targets: list[Tensor] = list(self.target_encoder.parameters())
-        contexts: list[Tensor] = list(self.context_encoder.parameters())
-        if accept is None:
-            torch._foreach_lerp_(targets, contexts, 1 - momentum)
-            return
-        moved = torch._foreach_lerp(targets, contexts, 1 - momentum)
-        chosen = [torch.where(accept, new, old) for new, old in zip(moved, targets, strict=True)]
-        torch._foreach_copy_(targets, chosen)
+        move_average(self.target_encoder, self.context_encoder, momentum, accept)
+
+
+@torch.no_grad()
+def move_average(average: nn.Module, source: nn.Module, momentum: float, accept: Tensor | None = None) -> None:
+    """Moves the parameters of one module towards those of another of the same shape.
+
+    Args:
+        average: Changed in place: momentum · average + (1 − momentum) · source.
+        source: What it follows.
+        momentum: Share of the old average.
+        accept: bool scalar on the device; where false, the average stays as it is, without the host having to know.
+    """
+    averages: list[Tensor] = list(average.parameters())
+    sources: list[Tensor] = list(source.parameters())
+    if accept is None:
+        torch._foreach_lerp_(averages, sources, 1 - momentum)
+        return
+    moved = torch._foreach_lerp(averages, sources, 1 - momentum)
+    chosen = [torch.where(accept, new, old) for new, old in zip(moved, averages, strict=True)]
+    torch._foreach_copy_(averages, chosen)
 
 
 def gather_targets(tokens_BND: Tensor, masks: Masks) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from common.config.model import ModelConfig
-from common.ijepa.vit import blocks, initialise, positions
+from common.ijepa.vit import blocks, initialise, positions, run_block
 
 
 class Predictor(nn.Module):
@@ -29,6 +29,7 @@ class Predictor(nn.Module):
     def __init__(self, config: ModelConfig, grid: tuple[int, int]) -> None:
         super().__init__()
         width = config.predictor_dim
+        self.forget_activations = False
         self.register_buffer("positions_NE", positions(width, grid), persistent=False)
         self.embed = nn.Linear(config.dim, width)
         self.mask_token = nn.Parameter(torch.empty(width))
@@ -56,6 +57,9 @@ class Predictor(nn.Module):
         queries_BTKE = self.mask_token + self.positions_NE[targets_BTK]
         context_BTCE = context_BCE[:, None].expand(-1, count, -1, -1)
         tokens = torch.cat((context_BTCE, queries_BTKE.to(context_BTCE.dtype)), dim=2).flatten(0, 1)
-        for block in self.blocks:
-            tokens = block(tokens)
-        return self.project(self.norm(tokens[:, -length:])).unflatten(0, (batch, count))
+        *early, final = self.blocks
+        for block in early:
+            tokens = run_block(block, tokens, forget=self.forget_activations)
+        # Nobody reads what the last block would make of the context.
+        tokens = run_block(final, tokens, length, forget=self.forget_activations)
+        return self.project(self.norm(tokens)).unflatten(0, (batch, count))

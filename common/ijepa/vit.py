@@ -9,11 +9,12 @@ K kept patches, P numbers of a patch (patch_size² · C), L tokens of any kind, 
 """
 
 import math
-from typing import override
+from typing import cast, override
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 from common.config.model import ModelConfig
 
@@ -58,13 +59,22 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     @override
-    def forward(self, tokens_BLD: Tensor) -> Tensor:
-        """Mixes tokens_BLD."""
-        batch, length, dim = tokens_BLD.shape
-        qkv = self.qkv(tokens_BLD).view(batch, length, 3, self.heads, dim // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+    def forward(self, tokens_BLD: Tensor, last: int | None = None) -> Tensor:
+        """Mixes tokens_BLD; the result is of all tokens, or of the `last` so many, which see all the same."""
+        if last is None:
+            query, key, value = self.qkv(tokens_BLD).chunk(3, dim=-1)
+        else:
+            dim = tokens_BLD.shape[-1]
+            query = functional.linear(tokens_BLD[:, -last:], self.qkv.weight[:dim], self.qkv.bias[:dim])
+            key, value = functional.linear(tokens_BLD, self.qkv.weight[dim:], self.qkv.bias[dim:]).chunk(2, dim=-1)
+        query, key, value = (self._split(part) for part in (query, key, value))
         mixed = functional.scaled_dot_product_attention(query, key, value)
-        return self.proj(mixed.transpose(1, 2).reshape(batch, length, dim))
+        return self.proj(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, tokens_BLD: Tensor) -> Tensor:
+        """Gives each head its share of the width."""
+        batch, length, dim = tokens_BLD.shape
+        return tokens_BLD.view(batch, length, self.heads, dim // self.heads).transpose(1, 2)
 
 
 class Mlp(nn.Module):
@@ -104,15 +114,31 @@ class Block(nn.Module):
             self.mlp.fc2.weight /= math.sqrt(2 * index)
 
     @override
-    def forward(self, tokens_BLD: Tensor) -> Tensor:
-        """Transforms tokens_BLD."""
-        tokens_BLD = tokens_BLD + self.attn(self.norm1(tokens_BLD))
+    def forward(self, tokens_BLD: Tensor, last: int | None = None) -> Tensor:
+        """Transforms tokens_BLD; all of them, or the `last` so many, which see all the same."""
+        mixed = self.attn(self.norm1(tokens_BLD), last)
+        tokens_BLD = (tokens_BLD if last is None else tokens_BLD[:, -last:]) + mixed
         return tokens_BLD + self.mlp(self.norm2(tokens_BLD))
 
 
 def blocks(dim: int, heads: int, mlp_ratio: float, depth: int) -> nn.ModuleList:
     """Makes `depth` blocks, to be named `blocks` in their owner."""
     return nn.ModuleList(Block(dim, heads, int(dim * mlp_ratio), index) for index in range(1, depth + 1))
+
+
+def run_block(block: nn.Module, tokens_BLD: Tensor, last: int | None = None, *, forget: bool = False) -> Tensor:
+    """Runs one block.
+
+    Args:
+        block: A `Block`.
+        tokens_BLD: Its input.
+        last: See `Block.forward`.
+        forget: Keep nothing but the input for the backward pass, which computes the rest again (activation
+            checkpointing, Chen et al. 2016, arXiv:1604.06174).
+    """
+    if forget and torch.is_grad_enabled():
+        return cast(Tensor, checkpoint(block, tokens_BLD, last, use_reentrant=False))
+    return block(tokens_BLD, last)
 
 
 class VisionTransformer(nn.Module):
@@ -139,6 +165,7 @@ class VisionTransformer(nn.Module):
         self.grid = config.grid(image_size)
         self.image_size = image_size
         self.patch_size = config.patch_size
+        self.forget_activations = False
         pixels = config.patch_size**2
         mean, std = torch.tensor(config.pixel_mean), torch.tensor(config.pixel_std)
         self.register_buffer("positions_ND", positions(config.dim, self.grid), persistent=False)
@@ -167,7 +194,7 @@ class VisionTransformer(nn.Module):
             places = places[keep_BK]
         tokens_BLD = self.patch_embed(torch.addcmul(self.offset_P, patches_BNP, self.gain_P)) + places
         for block in self.blocks:
-            tokens_BLD = block(tokens_BLD)
+            tokens_BLD = run_block(block, tokens_BLD, forget=self.forget_activations)
         return self.norm(tokens_BLD)
 
     def pooled(self, frames_BHWC: Tensor) -> Tensor:

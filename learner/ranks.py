@@ -1,0 +1,75 @@
+"""Processes that train one network together, and the one that trains alone.
+
+Every rank holds the whole network and draws its own share of the stream. Gradients are averaged by torch's
+DistributedDataParallel while the backward pass goes on; what else must be the same everywhere goes through here.
+
+Shape suffixes: B pictures of a rank, R pictures of all ranks, D width.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import override
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather  # pyright: ignore[reportUnknownVariableType]
+from torch.nn.parallel import DistributedDataParallel
+
+
+class Ranks:
+    """One process that trains alone."""
+
+    count: int = 1
+
+    def wrap(self, objective: nn.Module) -> nn.Module:
+        """Makes a module whose backward pass leaves the mean gradient of all ranks."""
+        return objective
+
+    def quiet(self, wrapped: nn.Module) -> AbstractContextManager[None]:
+        """Backward passes within leave each rank its own gradient, which the next one outside takes along."""
+        return nullcontext()
+
+    def gather(self, rows_BD: Tensor) -> Tensor:
+        """Puts the rows of all ranks together (rows_RD), with gradient."""
+        return rows_BD
+
+    def average(self, values: Tensor) -> Tensor:
+        """Averages over the ranks, without gradient."""
+        return values
+
+    def agree(self, condition: Tensor) -> Tensor:
+        """True where the bool scalar is true on all ranks."""
+        return condition
+
+
+class DistributedRanks(Ranks):
+    """The ranks of torch's default process group, which must have been initialised."""
+
+    def __init__(self) -> None:
+        self.count = dist.get_world_size()
+
+    @override
+    def wrap(self, objective: nn.Module) -> nn.Module:
+        # Buffers are constants, or counters that all ranks raise alike.
+        return DistributedDataParallel(objective, broadcast_buffers=False)
+
+    @override
+    def quiet(self, wrapped: nn.Module) -> AbstractContextManager[None]:
+        assert isinstance(wrapped, DistributedDataParallel)
+        return wrapped.no_sync()
+
+    @override
+    def gather(self, rows_BD: Tensor) -> Tensor:
+        return torch.cat(all_gather(rows_BD))  # pyright: ignore[reportUnknownArgumentType]
+
+    @override
+    def average(self, values: Tensor) -> Tensor:
+        summed = values.clone()
+        dist.all_reduce(summed)
+        return summed / self.count
+
+    @override
+    def agree(self, condition: Tensor) -> Tensor:
+        votes = condition.float()
+        dist.all_reduce(votes, dist.ReduceOp.MIN)
+        return votes > 0.5
