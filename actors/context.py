@@ -15,6 +15,9 @@ from common.exposure import ExposureRule
 from common.messages import Action, Datum, Frame, Observation
 from common.stream import StreamWriter
 
+BUFFER = "frames"
+"""Name of the buffer that frames are collected for."""
+
 
 @dataclass(slots=True)
 class StepContext:

@@ -21,7 +21,7 @@ from pamiq_core.interaction import FixedIntervalInteraction
 from pamiq_core.model import InferenceModelsDict
 
 from actors.agents import make_agent
-from actors.context import SituatedEnvironment, StepContext, StreamCollector
+from actors.context import BUFFER, SituatedEnvironment, StepContext, StreamCollector
 from actors.inference import FollowingEncoder
 from actors.pacing import DeadlineAdjustor
 from actors.worlds import make_environment
@@ -37,8 +37,6 @@ from common.weights import WeightSource
 
 ENCODER = "encoder"
 """Name of the inference model."""
-BUFFER = "frames"
-"""Name of the buffer that is collected for."""
 
 _log = logging.getLogger(__name__)
 

@@ -31,6 +31,10 @@ class StreamError(EngramError):
     """The Redis server refuses what the stream needs (version, policy, memory, authentication)."""
 
 
+class RecordingError(EngramError):
+    """A recording that cannot be written, is missing, damaged, or of another schema."""
+
+
 class CheckpointError(EngramError):
     """A checkpoint that is missing, incomplete, or does not fit the model it is loaded into."""
 

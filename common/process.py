@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 
 @contextmanager
@@ -33,10 +34,11 @@ def settle(*, part: str, threads: int, nice: int = 0) -> None:
 
     Args:
         part: Name of the part that runs here.
-        threads: CPU threads of torch.
+        threads: CPU threads of torch, and of the linear algebra behind NumPy.
         nice: Unix niceness, from 0 to 19; never raised in priority.
     """
     torch.set_num_threads(threads)
+    threadpool_limits(threads)
     if hasattr(os, "nice"):
         os.nice(max(0, nice - os.nice(0)))
     logging.basicConfig(

@@ -1,8 +1,9 @@
 """The worlds an actor can live in, by the kind that the configuration names."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from pamiq_core import Environment
+from pamiq_core import Environment, time
 
 from actors.worlds.doom import DoomEnvironment
 from actors.worlds.wads import parse_world
@@ -12,7 +13,13 @@ from common.messages import Action, Observation
 
 
 def make_environment(
-    world: WorldConfig, *, fps: float, seed: int, actor_index: int = 0, sensor_log: Path | None = None
+    world: WorldConfig,
+    *,
+    fps: float,
+    seed: int,
+    actor_index: int = 0,
+    sensor_log: Path | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Environment[Observation, Action]:
     """Makes the environment of one actor; nothing starts before its `setup`.
 
@@ -22,12 +29,15 @@ def make_environment(
         seed: Seed of the run.
         actor_index: Number of the actor, from 0.
         sensor_log: File to which the sensor notes each capture by itself, or None.
+        clock: What visits are measured by, seconds; the system's time if left out.
 
     Raises:
         ConfigError: The kind or one of the worlds is unknown.
     """
     check_worlds(world)
-    return DoomEnvironment.from_config(world, fps=fps, seed=seed, actor_index=actor_index, sensor_log=sensor_log)
+    return DoomEnvironment.from_config(
+        world, fps=fps, seed=seed, actor_index=actor_index, sensor_log=sensor_log, clock=clock
+    )
 
 
 def check_worlds(world: WorldConfig) -> None:

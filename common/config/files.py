@@ -1,5 +1,6 @@
 """Configurations as YAML: what a run resolved to, ready to be run again."""
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -33,6 +34,28 @@ def from_yaml(path: Path) -> RunConfig:
     if not isinstance(content, dict) or cast(dict[str, Any], content).pop("v", None) != SCHEMA:
         raise ConfigError("config", str(path), f"must be a configuration of schema {SCHEMA}")
     return _build(RunConfig, cast(dict[str, Any], content), "")
+
+
+def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """Changes fields by dotted path.
+
+    Args:
+        config: What to begin with.
+        values: New values as YAML has them: `{"learner.optim.lr": 1e-3}`.
+
+    Raises:
+        ConfigError: There is no such field, or it cannot have this value.
+    """
+    content = _plain(config)
+    for path, value in values.items():
+        *groups, name = path.split(".")
+        group = content
+        for part in groups:
+            group = group.get(part) if isinstance(group, dict) else None
+        if not isinstance(group, dict) or name not in group:
+            raise ConfigError(path, value, "is no field of the configuration")
+        group[name] = value
+    return _build(RunConfig, content, "")
 
 
 def _plain(value: Any) -> Any:
