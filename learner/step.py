@@ -66,6 +66,8 @@ class StepReport:
         feature_std: Standard deviation over the batch of the context encoder's pooled features, mean over D.
         target_std: The same of the target encoder's; both fall to 0 in a collapse.
         skipped: Steps of this run so far that were undone because loss or gradient was not finite.
+        losses_B: Loss of each frame [B], for the replay buffer; no scalar, so `read()` leaves it out.
+        features_BD: Pooled features of each frame from the target encoder, float32 [B, D]; likewise.
     """
 
     loss: Tensor
@@ -74,10 +76,12 @@ class StepReport:
     feature_std: Tensor
     target_std: Tensor
     skipped: Tensor
+    losses_B: Tensor | None = None
+    features_BD: Tensor | None = None
 
     def read(self) -> dict[str, float]:
         """Fetches all values in one go."""
-        names = [field.name for field in fields(self)]
+        names = [field.name for field in fields(self) if field.name not in ("losses_B", "features_BD")]
         values = torch.stack([getattr(self, name).double() for name in names]).cpu()
         return {name: float(value) for name, value in zip(names, values, strict=True)}
 
