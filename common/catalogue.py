@@ -9,7 +9,7 @@ from enum import Enum, StrEnum, unique
 _FRAME_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.35, 0.5, 1.0, 2.0, 5.0, 30.0)
 """Seconds, dense around the 100 ms of a frame."""
 _SLOW_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 60.0, 120.0, 300.0, 1800.0)
-"""Seconds, for what waits for a publication or for its turn in the ring."""
+"""Seconds, for what waits for a publication or for its turn in the replay buffer."""
 
 
 class Role(StrEnum):
@@ -133,8 +133,11 @@ class Metric(Enum):
     LEARNER_SPEED = _gauge("learner_speed_images_per_second", "Frames used a second, over the last ten seconds.")
     LEARNER_LOSS = _gauge("learner_loss", "Mean I-JEPA loss of the last steps; alone no evidence of learning.")
     LEARNER_LR = _gauge("learner_learning_rate", "Learning rate of the last step.")
-    LEARNER_RING = _gauge("learner_ring_frames", "Frames in the replay ring.")
-    LEARNER_CAPACITY = _gauge("learner_ring_capacity_frames", "Frames that fit into the replay ring.")
+    LEARNER_RING = _gauge("learner_ring_frames", "Frames in the replay buffer.")
+    LEARNER_CAPACITY = _gauge("learner_ring_capacity_frames", "Frames that fit into the replay buffer.")
+    LEARNER_LEFT_OUT = _counter(
+        "learner_left_out_frames_total", "Frames admitted that the replay buffer, full, did not keep."
+    )
     LEARNER_REPLAY = _gauge("learner_replay_ratio", "Frames sampled for training ÷ frames admitted.")
     LEARNER_FORFEITED = _counter(
         "learner_forfeited_samples_total", "Samples that the replay ratio allowed and the learner was too slow to take."

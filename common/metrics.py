@@ -119,6 +119,7 @@ def _learner(status: LearnerStatus) -> Iterator[Sample]:
     yield Sample(Metric.LEARNER_LR, status.lr)
     yield Sample(Metric.LEARNER_RING, status.ring)
     yield Sample(Metric.LEARNER_CAPACITY, status.capacity)
+    yield Sample(Metric.LEARNER_LEFT_OUT, status.left_out)
     yield Sample(Metric.LEARNER_REPLAY, status.replay_ratio)
     yield Sample(Metric.LEARNER_FORFEITED, status.forfeited)
     yield from _one_of(Metric.LEARNER_WAITING, WAIT_REASONS, status.waiting)

@@ -96,8 +96,9 @@ class LearnerStatus:
         images_per_second: Over the last ten seconds.
         loss: Mean I-JEPA loss of the last steps (smooth L1 to layer-normed targets, without regulariser).
         lr: Learning rate of the next step.
-        ring: Frames in the replay ring.
+        ring: Frames in the replay buffer.
         capacity: Frames that fit into it.
+        left_out: Frames admitted that the buffer, full, did not keep.
         replay_ratio: Frames sampled ÷ frames admitted.
         forfeited: Samples that the ratio allowed and the learner was too slow to take.
         waiting: Why the learner does not train just now: empty, `fill`, `ratio`, `new` or `paused`.
@@ -122,6 +123,7 @@ class LearnerStatus:
     lr: float = 0.0
     ring: int = 0
     capacity: int = 0
+    left_out: int = 0
     replay_ratio: float = 0.0
     forfeited: float = 0.0
     waiting: str = ""

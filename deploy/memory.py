@@ -1,7 +1,7 @@
 """What a run may come to need of this machine's memory, known before anything starts.
 
-Every bound is the configuration's own: the ring and the spools are reserved address space that fills up over hours, so
-that a machine too small for them would fail in the night instead of now.
+Every bound is the configuration's own: the replay buffer and the spools are reserved address space that fills up over
+hours, so that a machine too small for them would fail in the night instead of now.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from common.config import ModelConfig, PayloadDtype, RunConfig
+from common.config import Keep, ModelConfig, PayloadDtype, RunConfig
 from common.errors import ConfigError
 from deploy.store import server_limit
 
@@ -56,7 +56,7 @@ def relay_bytes(run: RunConfig) -> int:
 
 def object_store_bytes(run: RunConfig) -> int:
     """Size of Ray's object store: two checkpoints on their way to disk, and the versions that the registry keeps."""
-    return 2 * (_ring_bytes(run) + _checkpoint_bytes(run)) + _registry_bytes(run) + 512 * 2**20
+    return 2 * (_buffer_bytes(run) + _checkpoint_bytes(run)) + _registry_bytes(run) + 512 * 2**20
 
 
 def needs(run: RunConfig) -> list[Need]:
@@ -66,7 +66,7 @@ def needs(run: RunConfig) -> list[Need]:
     parts = run.actors.count + 3  # learner, evaluator, driver
     found = [
         # In the learner, in its snapshot, in Ray's object store, and once more while it is written to disk.
-        Need("learner.replay.capacity", "the replay ring and its checkpoint", 4 * _ring_bytes(run)),
+        Need("learner.replay.capacity", "the replay buffer and its checkpoint", 4 * _buffer_bytes(run)),
         Need("learner.model", "the networks and their checkpoint", 4 * _checkpoint_bytes(run)),
         Need("learner.versions_kept", "versions of the weights", _registry_bytes(run) + OFFERED * _version_bytes(run)),
         Need("actors.spool_bytes", "frames that wait while Redis is away", run.actors.count * spool),
@@ -118,8 +118,10 @@ def _frame_bytes(run: RunConfig) -> int:
     return run.world.image_size[0] * run.world.image_size[1] * 3
 
 
-def _ring_bytes(run: RunConfig) -> int:
-    return run.learner.replay.capacity * _frame_bytes(run)
+def _buffer_bytes(run: RunConfig) -> int:
+    """Frames, and the float32 features that `minred` keeps of each."""
+    features = 4 * run.learner.model.dim if run.learner.replay.keep is Keep.MINRED else 0
+    return run.learner.replay.capacity * (_frame_bytes(run) + features)
 
 
 def _checkpoint_bytes(run: RunConfig) -> int:

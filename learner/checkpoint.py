@@ -3,7 +3,7 @@
 checkpoints/step-000001234/
     model.safetensors       the three networks, float32
     optimiser.safetensors   moments, mask generator
-    replay.safetensors      the ring: an empty one would fake forgetting
+    replay.safetensors      the replay buffer: an empty one would fake forgetting
     ledger.json             what was trained on
     state.json              schema, step, version, limiter, stream positions and counters; written last
 """
@@ -36,7 +36,7 @@ class Checkpoint:
         step: Optimiser steps done.
         model: Parameters and buffers by name, float32.
         optimiser: The training step's tensors by name.
-        replay: The ring's arrays.
+        replay: The replay buffer's arrays.
         ledger: The ledger's table.
         state: The rest, JSON-able.
     """

@@ -1,6 +1,6 @@
 """From the stream into the replay buffer: a thread that reads, decides what may be trained on, and counts everything.
 
-    StreamReader ─► exposure rule ─► DataCollector (bounded) ─► DataUser.update() in the training thread ─► ring
+    StreamReader ─► exposure rule ─► DataCollector (bounded) ─► DataUser.update() in the training thread ─► buffer
 
 The thread polls every 20 ms; when the collector is nearly full it stops reading, and the frames wait in Redis until the
 training thread has taken some.

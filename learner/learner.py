@@ -1,7 +1,7 @@
 """The learner as a plain object: two threads, and everything that a checkpoint must hold.
 
     ingest thread    stream ─► DataCollector          waits for new entries (polls), or for room in the collector
-    training thread  DataUser ─► ring ─► step ─► publish   waits for the limiter; a request interrupts its slice
+    training thread  DataUser ─► buffer ─► step ─► publish   waits for the limiter; a request interrupts its slice
 
 Requests (snapshot, pause) come from other threads and are answered by the training thread between two steps.
 """
@@ -36,7 +36,7 @@ from learner.ingest import Ingest
 from learner.ledger import Ledger
 from learner.limiter import SampleToInsertLimiter
 from learner.publication import PublishedModel, Publisher
-from learner.replay import Batch, ReplayRing, staleness_weight
+from learner.replay import Batch, ReplayBuffer, staleness_weight
 from learner.step import TrainingStep
 from learner.trainer import BUFFER, MODEL, IJepaTrainer
 
@@ -92,9 +92,10 @@ class Learner:
         self._step = TrainingStep(model, config.optim, config.masks, seed=run.seed, device=choose_device(config.device))
         self._ledger = Ledger.from_table(checkpoint.ledger) if checkpoint else Ledger()
         self._limiter = SampleToInsertLimiter.from_config(config.replay, config.optim.batch_size)
-        self._ring = ReplayRing(
-            config.replay.capacity,
+        self._buffer = ReplayBuffer.from_config(
+            config.replay,
             run.world.image_size,
+            dim=config.model.dim,
             seed=run.seed,
             admit=self._admit,
             weigh=self._weigh if config.replay.staleness_half_life else None,
@@ -113,7 +114,7 @@ class Learner:
         self._model = PublishedModel(model, self._publisher, self._step.device)
         self._trainer = IJepaTrainer(
             self._step,
-            ring=self._ring,
+            buffer=self._buffer,
             limiter=self._limiter,
             ledger=self._ledger,
             batch=config.optim.batch_size,
@@ -124,7 +125,7 @@ class Learner:
         )
         self._trainer.images = int(state.get("images", 0))
 
-        self._users = DataUsersDict.from_data_buffers({BUFFER: self._ring})
+        self._users = DataUsersDict.from_data_buffers({BUFFER: self._buffer})
         self._trainers = TrainersDict({"ijepa": self._trainer})
         self._trainers.attach_training_models(TrainingModelsDict({MODEL: self._model}))
         self._trainers.attach_data_users(self._users)
@@ -181,8 +182,9 @@ class Learner:
             images_per_second=self._trainer.images_per_second(),
             loss=self._trainer.loss,
             lr=self._step.lr,
-            ring=len(self._ring),
-            capacity=self._ring.capacity,
+            ring=len(self._buffer),
+            capacity=self._buffer.capacity,
+            left_out=self._buffer.left_out,
             replay_ratio=self._limiter.achieved,
             forfeited=self._limiter.forfeited,
             waiting="paused" if self._paused.is_set() else self._trainer.waiting,
@@ -314,7 +316,7 @@ class Learner:
             step=self._step.step,
             model={name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()},
             optimiser={name: tensor.detach().cpu().numpy().copy() for name, tensor in self._step.tensors().items()},
-            replay=self._ring.arrays(),
+            replay=self._buffer.arrays(),
             ledger=self._ledger.table(),
             state={
                 "stream": self._stream,
@@ -323,7 +325,7 @@ class Learner:
                 "images": self._trainer.images,
                 "limiter": self._limiter.state(),
                 "training_step": self._step.numbers(),
-                "replay": self._ring.numbers(),
+                "replay": self._buffer.numbers(),
                 "ingest": ingest,
             },
         )
@@ -336,5 +338,5 @@ class Learner:
             raise CheckpointError(f"the checkpoint's model does not fit learner.model: {error}") from None
         tensors = {name: torch.from_numpy(array) for name, array in checkpoint.optimiser.items()}  # pyright: ignore[reportUnknownMemberType]
         self._step.restore(tensors, state["training_step"])
-        self._ring.restore(checkpoint.replay, state["replay"])
+        self._buffer.restore(checkpoint.replay, state["replay"])
         self._limiter.restore(state["limiter"])

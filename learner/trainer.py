@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pamiq_core.trainer import Trainer
+from torch import Tensor
 
 from learner.ledger import Ledger
 from learner.limiter import SampleToInsertLimiter
 from learner.publication import PublishedModel
-from learner.replay import Batch, ReplayRing
+from learner.replay import Batch, ReplayBuffer
 from learner.step import StepReport, TrainingStep
 
 MODEL = "ijepa"
@@ -24,13 +25,13 @@ BUFFER = "frames"
 
 
 class IJepaTrainer(Trainer):
-    """Draws from the ring, steps, and books what was used.
+    """Draws from the buffer, steps, and books what was used.
 
     Built once: pamiq-core's `TorchTrainer` makes its optimisers anew at every `run()`, which comes here every second.
 
     Args:
         step: The training step.
-        ring: The buffer behind the data user `frames`.
+        buffer: The buffer behind the data user `frames`.
         limiter: Says when a batch may be drawn.
         ledger: Notes what was used.
         batch: Frames a step.
@@ -44,7 +45,7 @@ class IJepaTrainer(Trainer):
         self,
         step: TrainingStep,
         *,
-        ring: ReplayRing,
+        buffer: ReplayBuffer,
         limiter: SampleToInsertLimiter,
         ledger: Ledger,
         batch: int,
@@ -55,7 +56,7 @@ class IJepaTrainer(Trainer):
     ) -> None:
         super().__init__(BUFFER)
         self._step = step
-        self._ring = ring
+        self._buffer = buffer
         self._limiter = limiter
         self._ledger = ledger
         self._batch = batch
@@ -117,12 +118,12 @@ class IJepaTrainer(Trainer):
 
     def _train_batch(self) -> "_Done":
         drawn = wall.time_ns()
-        batch = self._ring.sample(self._batch)
+        batch = self._buffer.sample(self._batch)
         self._limiter.sample(self._batch)
         report = self._step(torch.from_numpy(batch.frames_BHWC))  # pyright: ignore[reportUnknownMemberType]
         self._moments.append((wall.monotonic(), self._batch))
         self._timed(batch, drawn, wall.time_ns())
-        return _Done(batch.rows_B, self._step.step, wall.time_ns(), report)
+        return _Done(batch.rows_B, batch.slots_B, batch.serials_B, self._step.step, wall.time_ns(), report)
 
     def _settle(self, done: Sequence["_Done"]) -> None:
         """Books the slice's steps but for those undone; once a slice, since every read waits for the device."""
@@ -136,7 +137,18 @@ class IJepaTrainer(Trainer):
                 self.images += self._batch
         if not undone.all():
             self._loss = float(losses[~undone].mean())
+            self._tell([one for one, was_undone in zip(done, undone, strict=True) if not was_undone])
         self._model.health = done[-1].report.read() | {"loss": self._loss}
+
+    def _tell(self, done: Sequence["_Done"]) -> None:
+        """Tells the buffer what these steps found of its frames, where its strategies ask for it."""
+        wants_losses, wants_features = self._buffer.wants_losses, self._buffer.wants_features
+        if not (wants_losses or wants_features):
+            return
+        losses = _read([one.report.losses_B for one in done]) if wants_losses else [None] * len(done)
+        features = _read([one.report.features_BD for one in done]) if wants_features else [None] * len(done)
+        for one, losses_B, features_BD in zip(done, losses, features, strict=True):
+            self._buffer.learned(one.slots_B, one.serials_B, losses_B=losses_B, features_BD=features_BD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +156,15 @@ class _Done:
     """One step that is not booked yet."""
 
     rows_B: NDArray[np.int32]
+    slots_B: NDArray[np.int64]
+    serials_B: NDArray[np.int64]
     step: int
     now_ns: int
     report: StepReport
+
+
+def _read(found: Sequence[Tensor | None]) -> list[NDArray[np.float32]]:
+    """Fetches what some steps reported of each frame, in one go."""
+    given = [one for one in found if one is not None]
+    assert len(given) == len(found), "the training step does not report what the replay buffer's strategies want"
+    return list(torch.stack(given).float().cpu().numpy())

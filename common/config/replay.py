@@ -1,11 +1,14 @@
 """Which frames are kept, which are drawn, and how often."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
 from common.config import checks
 from common.config.units import Seconds
+
+EULER_GAMMA = 0.5772156649015329
 
 
 class Keep(StrEnum):
@@ -21,9 +24,10 @@ class Keep(StrEnum):
     TWO_TIER = "two_tier"
     """A short FIFO, and a reservoir of all that has left it."""
     MINRED = "minred"
-    """The least redundant by distance of features (Purushwalkam et al. 2022, arXiv:2203.12710)."""
+    """The least redundant: the frame whose nearest neighbour in features is nearest goes (Purushwalkam et al. 2022,
+    arXiv:2203.12710)."""
     LOG_AGE = "log_age"
-    """As many of each age on a logarithmic scale."""
+    """As many of each age on a logarithmic scale: of each octave of ages as many."""
 
 
 class Draw(StrEnum):
@@ -45,7 +49,8 @@ class ReplayConfig:
         keep: Which of them stay when it is full: `fifo`, `reservoir`, `random_replacement`, `two_tier`, `minred` or
             `log_age`.
         survival: `random_replacement`: frames after which all of the buffer is expected to be replaced, as
-            pamiq-core's `expected_survival_length`; 0 keeps every new frame.
+            pamiq-core's `expected_survival_length`; 0 keeps every new frame. The mean life of a frame is shorter by
+            ln capacity + 0.58.
         draw: Which are trained on: `uniform`, `loss_prioritised` or `newest_mix`.
         newest: Share of the capacity that counts as new: the FIFO of `two_tier`, the newest of `newest_mix`.
         newest_share: `newest_mix`: share of new frames in a batch. 64 new and 448 old are 0.125.
@@ -85,10 +90,29 @@ class ReplayConfig:
         checks.positive(self, "capacity", "min_fill", "replay_ratio")
         checks.between(self, 1, 1e6, "slack")
         checks.not_negative(self, "survival")
-        checks.between(self, 0, 1, "newest_share")
+        checks.between(self, 0, 1, "newest", "newest_share")
         checks.between(self, 0, 4, "priority_exponent")
-        if not 1 <= self.newest * self.capacity < self.capacity:
+        if not 1 <= self.newest_frames < self.capacity and self._counts_newest:
             raise checks.refuse(self, "newest", f"must be at least one frame and less than all {self.capacity}")
+        least = self._least_survival
+        if self.keep is Keep.RANDOM_REPLACEMENT and 0 < self.survival < least:
+            raise checks.refuse(self, "survival", f"must be 0 or at least {least}, even if every new frame is kept")
+        if self.keep is Keep.LOG_AGE and self.capacity < 2:
+            raise checks.refuse(self, "capacity", f"must be at least 2 with keep = {self.keep}")
         checks.not_negative(self, "max_behind", "min_new", "max_staleness", "staleness_half_life")
         if self.min_fill > self.capacity:
             raise checks.refuse(self, "min_fill", f"can never be reached with capacity = {self.capacity}")
+
+    @property
+    def newest_frames(self) -> int:
+        """Frames that count as new."""
+        return int(self.newest * self.capacity)
+
+    @property
+    def _least_survival(self) -> int:
+        """Frames that it takes to replace all of the buffer when each new one replaces a random one."""
+        return math.ceil(self.capacity * (math.log(self.capacity) + EULER_GAMMA))
+
+    @property
+    def _counts_newest(self) -> bool:
+        return self.keep is Keep.TWO_TIER or self.draw is Draw.NEWEST_MIX

@@ -14,6 +14,7 @@ from tests.bench.evaluator import evaluator
 from tests.bench.fleet import fleet
 from tests.bench.inference import inference
 from tests.bench.measure import Result
+from tests.bench.replay import replay
 from tests.bench.step import training_step
 from tests.bench.stream import reader, sample, writer
 
@@ -21,6 +22,7 @@ USUAL = {
     "writer": writer,
     "reader": reader,
     "sample": sample,
+    "replay": replay,
     "collect": collect,
     "broadcast": broadcast,
     "inference": inference,

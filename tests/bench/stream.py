@@ -19,7 +19,7 @@ from common.wire import decode, encode
 from deploy.store import EmbeddedStore
 from learner.ingest import Ingest
 from learner.ledger import Ledger
-from learner.replay import ReplayRing
+from learner.replay import Fifo, ReplayBuffer, Uniform
 from tests.bench.frames import RULE, datum
 from tests.bench.measure import Result, rates, timed
 
@@ -83,9 +83,9 @@ def writer() -> list[Result]:
 
 
 def reader() -> list[Result]:
-    """Four actors' streams into a ring that is full, against a bare XREAD loop.
+    """Four actors' streams into a replay buffer that is full, against a bare XREAD loop.
 
-    Once in one thread: decode, exposure rule, ledger, ring. Once as a learner has it, through the ingest's thread and
+    Once in one thread: decode, exposure rule, ledger, buffer. Once as a learner has it, through the ingest's thread and
     pamiq-core's DataCollector and DataUser, where two threads share the interpreter.
     """
     store = EmbeddedStore(512 * 2**20)
@@ -103,7 +103,7 @@ def reader() -> list[Result]:
             ingests[-1].note_added()
         return ledger.admit(one, step=0, now_ns=0)
 
-    ring = ReplayRing(FRAMES // 2, (96, 96), seed=0, admit=admit)
+    buffer = ReplayBuffer((96, 96), keep=Fifo(FRAMES // 2), draw=Uniform(seed=0), admit=admit)
 
     def alone() -> float:
         reading = StreamReader(connect(store.url), keys=KEYS)
@@ -114,12 +114,12 @@ def reader() -> list[Result]:
                 for one in found:
                     assert one.experience == RULE.experience(one.visit, one.visit_time)
                     if RULE.classify(one.visit, one.visit_time) is Exposure.EXPOSED:
-                        ring.add(one)
+                        buffer.add(one)
 
         return timed(work, FRAMES)
 
     def learner() -> float:
-        users = DataUsersDict.from_data_buffers({"frames": ring})
+        users = DataUsersDict.from_data_buffers({"frames": buffer})
         reading = StreamReader(connect(store.url), keys=KEYS)
         ingest = Ingest(
             reading,
@@ -152,7 +152,7 @@ def reader() -> list[Result]:
         return timed(work, FRAMES)
 
     results: list[Result] = []
-    for what, ours, least in (("decode, admit, store", alone, 0.6), ("ingest thread, DataUser, ring", learner, None)):
+    for what, ours, least in (("decode, admit, store", alone, 0.6), ("ingest thread, DataUser, buffer", learner, None)):
         a, b, ratio = rates(ours, bare, rounds=15)
         limit = f"{b:.0f}/s bare XREAD"
         results.append(Result(what=f"reader, 28 kB: {what}", ours=f"{a:.0f}/s", limit=limit, ratio=ratio, least=least))
@@ -162,15 +162,15 @@ def reader() -> list[Result]:
 
 
 def sample() -> list[Result]:
-    """`ReplayRing.sample` against a plain NumPy gather; `decode` is shown beside."""
-    ring = ReplayRing(1024, (224, 224), seed=0, admit=lambda _: 0)
+    """`ReplayBuffer.sample` against a plain NumPy gather; `decode` is shown beside."""
+    buffer = ReplayBuffer((224, 224), keep=Fifo(1024), draw=Uniform(seed=0), admit=lambda _: 0)
     one = datum(224)
     for _ in range(1024):
-        ring.add(one)
-    frames = ring.get_data()
+        buffer.add(one)
+    frames = buffer.get_data()
     generator = np.random.default_rng(0)
     a, b, ratio = rates(
-        lambda: timed(lambda: [ring.sample(64) for _ in range(20)], 20 * 64),
+        lambda: timed(lambda: [buffer.sample(64) for _ in range(20)], 20 * 64),
         lambda: timed(lambda: [frames[generator.integers(1024, size=64)] for _ in range(20)], 20 * 64),
     )
     fields = encode(one._replace(seq=1, ordinal=0))
