@@ -25,6 +25,8 @@ usage: engram COMMAND [OPTIONS]
 
   run       train I-JEPA live on what actors see          engram run --preset demo --duration 2m
   resume    continue a run from its last checkpoint       engram resume runs/2026-11-22_10-00-00-demo
+  record    live faster than time into a file             engram record tour.rec --duration 30m
+  sweep     compare ways to train on one recording        engram sweep sweep.yaml --jobs 2
   worlds    list the worlds that actors can live in       engram worlds
 
 `engram COMMAND --help` lists every option. Presets: {", ".join(PRESETS)}.
@@ -43,6 +45,32 @@ Examples:
 
 Durations take units: 90s, 10m, 2h. Byte counts too: 256MiB, 2GB.
 """
+
+
+_RECORD = """\
+Live through worlds faster than time, and write what actors see into FILE (the first word): for `engram sweep`.
+
+Examples:
+  engram record tour.rec --duration 30m --actors.count 1 --world.visit 150s
+  engram record small.rec --duration 2m --stream.codec jpeg --seed 7
+"""
+
+
+@dataclass(frozen=True)
+class SweepCommand:
+    """Train every variant of a sweep with every seed on one recording, and print the ranking.
+
+    A sweep that was stopped goes on where it was. The file is documented in deploy/README.md.
+
+    Example: engram sweep sweep.yaml --out runs/sweep --jobs 2
+    """
+
+    file: tyro.conf.Positional[Path]
+    """The sweep, YAML."""
+    out: Path = Path()
+    """Folder of the results; empty for the file's name without its ending."""
+    jobs: int = 1
+    """Runs at a time; each takes `learner.threads` threads."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +115,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    commands: dict[str, Callable[[list[str]], int]] = {"run": _run, "resume": _resume, "worlds": _worlds}
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "run": _run,
+        "resume": _resume,
+        "record": _record,
+        "sweep": _sweep,
+        "worlds": _worlds,
+    }
     if not words or words[0] in ("-h", "--help"):
         print(_USAGE, end="")
         return 0 if words else 2
@@ -110,6 +144,53 @@ def _run(words: list[str]) -> int:
     if not config.run_dir:
         config = replace(config, run_dir=str(Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{config.preset}"))
     return _execute(_with_server(config), resumed=False)
+
+
+def _record(words: list[str]) -> int:
+    path = None
+    if words and not words[0].startswith("-"):
+        path, words = Path(words[0]), words[1:]
+    words, default = _starting_point(words)
+    config = tyro.cli(
+        RunConfig,
+        args=words,
+        default=default,
+        prog="engram record FILE",
+        description=_RECORD,
+        config=(tyro.conf.EnumChoicesFromValues,),
+    )
+    if path is None:
+        raise ConfigError("file", "", "must be given first: engram record FILE [OPTIONS]")
+    from rich.progress import Progress
+
+    from deploy.record import record
+
+    with Progress() as progress:
+        frames = record(config, path, progress=progress)
+    print(f"{frames} frames, {path.stat().st_size / 1e6:.0f} MB: {path}")
+    return 0
+
+
+def _sweep(words: list[str]) -> int:
+    asked = tyro.cli(SweepCommand, args=words, prog="engram sweep")
+    if asked.jobs < 1:
+        raise ConfigError("jobs", asked.jobs, "must be at least 1")
+    from rich.progress import Progress
+
+    from deploy.ranking import table
+    from deploy.sweep import Sweep, prepare, run_sweep
+
+    sweep = Sweep.load(asked.file)
+    folder = asked.file.with_suffix("") if asked.out == Path() else asked.out
+    prepare(sweep)
+    with Progress() as progress:
+        task = progress.add_task("runs", total=len(sweep.variants) * len(sweep.seeds))
+        for left in run_sweep(sweep, folder, jobs=asked.jobs):
+            progress.update(task, completed=len(sweep.variants) * len(sweep.seeds) - left)
+    ranking = table(folder)
+    (folder / "ranking.md").write_text(ranking, "utf-8")
+    print(f"{ranking}\nwritten to {folder / 'ranking.md'}")
+    return 0
 
 
 def _resume(words: list[str]) -> int:

@@ -105,6 +105,11 @@ class Parts:
 
 def _record(spec: ProbeSpec, path: Path, nice: int) -> None:
     settle(part="probe-set", threads=1, nice=nice)
+    record_probe_set(spec, path)
+
+
+def record_probe_set(spec: ProbeSpec, path: Path) -> None:
+    """Walks the walks of a probe set and saves it; minutes, by the number of walks."""
     walks = (
         record_walk(world, seed=spec.seed + number, frames=spec.frames, every=spec.every, image_size=spec.image_size)
         for world in spec.names

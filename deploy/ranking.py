@@ -7,9 +7,9 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan, sqrt
+from math import isnan, nan, sqrt
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,8 @@ class Interval:
         """Takes the mean of one number a seed."""
         if len(values) < 2:
             return cls(values[0] if values else nan, None)
-        return cls(fmean(values), _T975.get(len(values) - 1, 1.96) * stdev(values) / sqrt(len(values)))
+        error = float(np.std(values, ddof=1)) / sqrt(len(values))
+        return cls(fmean(values), _T975.get(len(values) - 1, 1.96) * error)
 
     @property
     def above_zero(self) -> bool:
@@ -45,7 +46,7 @@ class Interval:
 
     def text(self, digits: int = 3) -> str:
         """Writes the mean, and after ± half the interval."""
-        half = "" if self.half is None else f" ± {self.half:.{digits}f}"
+        half = "" if self.half is None or isnan(self.half) else f" ± {self.half:.{digits}f}"
         return f"{self.value:.{digits}f}{half}"
 
 
@@ -143,13 +144,16 @@ def _ratios(
 
 def _forgetting(evaluations: Sequence[Mapping[str, Any]]) -> float:
     """Mean over worlds of (best earlier − last) accuracy (Chaudhry et al. 2018, arXiv:1801.10112, section 3.2)."""
-    accuracy_EW = np.stack([_by_world(one["sums"].get(Task.PLACE)) for one in evaluations[1:]])
+    if any(Task.PLACE not in one["sums"] for one in evaluations):
+        return nan
+    accuracy_EW = np.stack([_by_world(one["sums"][Task.PLACE]) for one in evaluations[1:]])
     if len(accuracy_EW) < 2:
         return nan
     return float(np.nanmean(accuracy_EW[:-1].max(axis=0) - accuracy_EW[-1]))
 
 
-def _by_world(sums: Sequence[Sequence[float]] | None) -> NDArray[np.float64]:
+def _by_world(sums: list[list[float]]) -> NDArray[np.float64]:
     """Accuracy of the place probe in each world, from the sums over walks: how many right, then how many, by world."""
-    right_W, all_W = np.split(np.array(sums, np.float64).sum(axis=0), 2)
+    sums_CW: NDArray[np.float64] = np.array(sums, np.float64)  # pyright: ignore[reportUnknownArgumentType]
+    right_W, all_W = np.split(sums_CW.sum(axis=0), 2)
     return np.divide(right_W, all_W, out=np.full_like(right_W, nan), where=all_W > 0)

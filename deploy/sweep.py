@@ -12,13 +12,15 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from common.config import RunConfig
 from common.config.files import with_values
@@ -28,6 +30,7 @@ from common.exposure import Exposure, ExposureRule
 from common.messages import Datum
 from common.process import settle
 from common.recording import Recording
+from deploy.parts import record_probe_set
 from evaluator.encoders import Pixels, batch_size, encode
 from evaluator.health import measure_health
 from evaluator.probes import Probes, Task
@@ -110,7 +113,22 @@ def result_path(folder: Path, variant: str, seed: int) -> Path:
     return folder / "runs" / f"{variant}-{seed}.json"
 
 
-def run_sweep(sweep: Sweep, folder: Path, *, jobs: int) -> Iterator[tuple[str, int, int]]:
+def prepare(sweep: Sweep) -> None:
+    """Makes sure that the recording is one, and records the probe sets that are not there yet.
+
+    Raises:
+        RecordingError: There is no such recording.
+    """
+    Recording(sweep.recording)
+    for variant in sweep.variants:
+        run = sweep.config(variant, 0)
+        spec = ProbeSpec.of(run)
+        path = spec.cache_path(run.evaluator.cache)
+        if not path.exists():
+            record_probe_set(spec, path)
+
+
+def run_sweep(sweep: Sweep, folder: Path, *, jobs: int) -> Iterator[int]:
     """Does all runs that have no result yet, several at a time.
 
     Args:
@@ -119,7 +137,7 @@ def run_sweep(sweep: Sweep, folder: Path, *, jobs: int) -> Iterator[tuple[str, i
         jobs: Runs at a time, each with the threads that `learner.threads` says.
 
     Yields:
-        Variant, seed, and how many runs are left, after each run that ended.
+        How many runs are left, at first and after each run that ended.
     """
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     todo = [
@@ -128,13 +146,12 @@ def run_sweep(sweep: Sweep, folder: Path, *, jobs: int) -> Iterator[tuple[str, i
         for variant in sweep.variants
         if not result_path(folder, variant, seed).exists()
     ]
+    yield len(todo)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        futures: dict[Future[None], tuple[str, int]] = {
-            pool.submit(_run, sweep, folder, variant, seed): (variant, seed) for variant, seed in todo
-        }
-        for left, future in enumerate(as_completed(futures), start=1):
+        futures = [pool.submit(_run, sweep, folder, variant, seed) for variant, seed in todo]
+        for ended, future in enumerate(as_completed(futures), start=1):
             future.result()
-            yield *futures[future], len(todo) - left
+            yield len(todo) - ended
 
 
 def _run(sweep: Sweep, folder: Path, variant: str, seed: int) -> None:
@@ -201,7 +218,6 @@ class Examiner:
     def __init__(self, run: RunConfig) -> None:
         self._set = ProbeSet.load(ProbeSpec.of(run).cache_path(run.evaluator.cache))
         self._probes = Probes(self._set)
-        self._trajectories = self._set.spec.trajectories
 
     def examine(self, learner: OfflineLearner) -> dict[str, Any]:
         """Gives scores, the sums over walks behind them, and health, as JSON-able values."""
@@ -214,7 +230,7 @@ class Examiner:
         """Measures the pixel baseline."""
         return self._measure(encode(Pixels(), self._set.frames, pause=lambda: None))
 
-    def _measure(self, features_ND: Any) -> dict[str, Any]:
+    def _measure(self, features_ND: NDArray[np.float32]) -> dict[str, Any]:
         scores = self._probes.run(features_ND, lambda: None)
         health = measure_health(features_ND)
         sums = {

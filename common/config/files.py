@@ -49,12 +49,12 @@ def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     content = _plain(config)
     for path, value in values.items():
         *groups, name = path.split(".")
-        group = content
+        group: Any = content
         for part in groups:
-            group = group.get(part) if isinstance(group, dict) else None
+            group = cast(dict[str, Any], group).get(part) if isinstance(group, dict) else None
         if not isinstance(group, dict) or name not in group:
             raise ConfigError(path, value, "is no field of the configuration")
-        group[name] = value
+        cast(dict[str, Any], group)[name] = value
     return _build(RunConfig, content, "")
 
 
