@@ -14,7 +14,7 @@ from rich.console import Console
 from common.config import RunConfig
 from common.config.files import from_yaml, to_yaml
 from common.config.presets import PRESETS, preset
-from common.errors import CheckpointError, ConfigError, EngramError
+from common.errors import CheckpointError, ConfigError, EngramError, RecordingError
 from common.stream import check_server
 from learner.checkpoint import Checkpoint
 
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         code, said = 130, "interrupted before the run had begun"
-    except (ConfigError, CheckpointError) as error:
+    except (ConfigError, CheckpointError, RecordingError) as error:
         code, said = 2, str(error)
     except (EngramError, OSError) as error:
         code, said = 1, str(error)

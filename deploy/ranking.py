@@ -110,8 +110,21 @@ def rank(folder: Path) -> tuple[list[Row], str | None]:
     return sorted(rows, key=lambda row: -merit[row.variant]), bound
 
 
+def baselines(folder: Path) -> dict[str, dict[Task, Interval]]:
+    """Scores that nothing was learned for: by the networks before their first step, one a seed, and by the pixels."""
+    seeds: dict[int, dict[str, Any]] = {}
+    for path in sorted((folder / "runs").glob("*.json")):
+        result = json.loads(path.read_text("utf-8"))
+        seeds[result["seed"]] = result
+    found = list(seeds.values())
+    return {
+        "random-init": {task: Interval.of([_score(one["evaluations"][0], task) for one in found]) for task in TASKS},
+        "8×8 pixels": {task: Interval.of([_score(found[0]["pixels"], task)]) for task in TASKS},
+    }
+
+
 def table(folder: Path) -> str:
-    """Writes the ranking as a Markdown table."""
+    """Writes the ranking as a Markdown table, the baselines below."""
     rows, bound = rank(folder)
     heads = ["variant", "seeds", *(f"{task} (gain)" for task in TASKS), *(f"{task} ratio" for task in TASKS)]
     lines = [[*heads, "forgetting", "RankMe"], ["---"] * (len(heads) + 2)]
@@ -120,6 +133,8 @@ def table(folder: Path) -> str:
         scores = [f"{row.scores[task].value:.3f} ({row.gains[task].text()})" for task in TASKS]
         ratios = [row.ratios[task].text(2) if task in row.ratios else "–" for task in TASKS]
         lines.append([name, str(len(row.seeds)), *scores, *ratios, row.forgetting.text(), row.rankme.text(0)])
+    for name, scores in baselines(folder).items():
+        lines.append([name, "", *(scores[task].text() for task in TASKS), *[""] * (len(TASKS) + 2)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
@@ -149,11 +164,12 @@ def _forgetting(evaluations: Sequence[Mapping[str, Any]]) -> float:
     accuracy_EW = np.stack([_by_world(one["sums"][Task.PLACE]) for one in evaluations[1:]])
     if len(accuracy_EW) < 2:
         return nan
-    return float(np.nanmean(accuracy_EW[:-1].max(axis=0) - accuracy_EW[-1]))
+    best_W: NDArray[np.float64] = accuracy_EW[:-1].max(axis=0)
+    return float(np.nanmean(best_W - accuracy_EW[-1]))
 
 
-def _by_world(sums: list[list[float]]) -> NDArray[np.float64]:
+def _by_world(sums: Any) -> NDArray[np.float64]:
     """Accuracy of the place probe in each world, from the sums over walks: how many right, then how many, by world."""
-    sums_CW: NDArray[np.float64] = np.array(sums, np.float64)  # pyright: ignore[reportUnknownArgumentType]
-    right_W, all_W = np.split(sums_CW.sum(axis=0), 2)
+    totals: NDArray[np.float64] = np.sum(sums, axis=0, dtype=np.float64)
+    right_W, all_W = np.split(totals, 2)
     return np.divide(right_W, all_W, out=np.full_like(right_W, nan), where=all_W > 0)

@@ -21,6 +21,7 @@ from typing import Any, cast
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 
 from common.config import RunConfig
 from common.config.files import with_values
@@ -161,7 +162,9 @@ def _run(sweep: Sweep, folder: Path, variant: str, seed: int) -> None:
     began = time.monotonic()
     # The rule's salt is that of the recording, whatever the seed: all runs train on the same frames.
     data = [datum for datum in Recording(sweep.recording) if _exposed(config, datum)]
-    evaluations = list(_train(sweep, config, data, iid=sweep.is_iid(variant)))
+    learner = _learner(sweep, config, data, iid=sweep.is_iid(variant))
+    examiner = Examiner(config)
+    evaluations = list(_train(sweep, learner, examiner, data, iid=sweep.is_iid(variant)))
     result = {
         "v": SCHEMA,
         "variant": variant,
@@ -170,8 +173,10 @@ def _run(sweep: Sweep, folder: Path, variant: str, seed: int) -> None:
         "frames": len(data),
         "seconds": time.monotonic() - began,
         "evaluations": evaluations,
+        "pixels": examiner.pixels(),
     }
     path = result_path(folder, variant, seed)
+    save_file(learner.model.state_dict(), path.with_suffix(".safetensors"))
     part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(json.dumps(result), "utf-8")
     part.replace(path)
@@ -182,22 +187,28 @@ def _exposed(config: RunConfig, datum: Datum) -> bool:
     return rule.classify(datum.visit, datum.visit_time) is Exposure.EXPOSED
 
 
-def _train(sweep: Sweep, config: RunConfig, data: Sequence[Datum], *, iid: bool) -> Iterator[dict[str, Any]]:
-    """Trains, and measures at evenly spaced numbers of images; first of all before the first step."""
+def _learner(sweep: Sweep, config: RunConfig, data: Sequence[Datum], *, iid: bool) -> OfflineLearner:
+    """Makes a learner whose replay ratio spreads the images over the data."""
     replay = config.learner.replay
     earned = max(1, len(data) - replay.min_fill)
     replay = replace(replay, replay_ratio=sweep.images / earned, capacity=len(data) if iid else replay.capacity)
     exposed = replace(config, stream=replace(config.stream, withhold=False))  # chosen above, by the recording's salt
-    learner = OfflineLearner(replace(exposed, learner=replace(config.learner, replay=replay)))
-    examiner = Examiner(config)
+    return OfflineLearner(replace(exposed, learner=replace(config.learner, replay=replay)))
+
+
+def _train(
+    sweep: Sweep, learner: OfflineLearner, examiner: "Examiner", data: Sequence[Datum], *, iid: bool
+) -> Iterator[dict[str, Any]]:
+    """Trains, and measures at evenly spaced numbers of images; first of all before the first step."""
+    batch = learner.batch
     yield {"images": 0, **examiner.examine(learner)}
     for datum in data if iid else ():
         learner.take(datum)
     points = [sweep.images * (number + 1) // sweep.evaluations for number in range(sweep.evaluations)]
     stream = iter(()) if iid else iter(data)
     while points:
-        learner.train(max(1, (points[0] - learner.images) // config.learner.optim.batch_size))
-        if learner.images + config.learner.optim.batch_size > points[0]:
+        learner.train(max(1, (points[0] - learner.images) // batch))
+        if learner.images + batch > points[0]:
             points.pop(0)
             yield {"images": learner.images, **examiner.examine(learner)}
             continue

@@ -61,7 +61,8 @@ class OfflineLearner:
         self.counts: Counter[str] = Counter()
         """What became of the data, by `Exposure`."""
         self._rule = ExposureRule.of(run)
-        self._batch = config.optim.batch_size
+        self.batch = config.optim.batch_size
+        """Frames of a step."""
         self._shape = (*run.world.image_size, 3)
         self._time_ns = 0
         if checkpoint is not None:
@@ -97,14 +98,14 @@ class OfflineLearner:
             How many steps were done.
         """
         done = 0
-        while (most is None or done < most) and self.limiter.allows(self._batch):
+        while (most is None or done < most) and self.limiter.allows(self.batch):
             each(self._train_batch())
             done += 1
         return done
 
     def _train_batch(self) -> StepReport:
-        batch = self.buffer.sample(self._batch)
-        self.limiter.sample(self._batch)
+        batch = self.buffer.sample(self.batch)
+        self.limiter.sample(self.batch)
         report = self.step(torch.from_numpy(batch.frames_BHWC))  # pyright: ignore[reportUnknownMemberType]
         undone = int(report.skipped) > self.counts["skipped"]
         self.counts["skipped"] = int(report.skipped)

@@ -25,7 +25,8 @@ def evaluation(images: int, world: float, place: tuple[float, float], depth: flo
 
 def save(folder: Path, variant: str, seed: int, evaluations: list[dict[str, Any]], *, iid: bool = False) -> None:
     (folder / "runs").mkdir(parents=True, exist_ok=True)
-    content = {"v": 1, "variant": variant, "seed": seed, "iid": iid, "evaluations": evaluations}
+    content: dict[str, Any] = {"v": 1, "variant": variant, "seed": seed, "iid": iid, "evaluations": evaluations}
+    content["pixels"] = evaluation(0, 0.3, (0.6, 0.6))
     (folder / "runs" / f"{variant}-{seed}.json").write_text(json.dumps(content))
 
 
@@ -81,6 +82,8 @@ def test_the_table_names_the_bound_and_is_markdown(sweep: Path) -> None:
     lines = table(sweep).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert lines[2].startswith("| **iid** (bound) | 3 | 0.610 (0.200 ± 0.000)")
+    assert lines[-2].startswith("| random-init |  | 0.410 ± 0.025")
+    assert lines[-1].startswith("| 8×8 pixels |  | 0.300")
 
 
 def test_intervals_are_students(tmp_path: Path) -> None:
