@@ -49,7 +49,7 @@ Durations take units: 90s, 10m, 2h. Byte counts too: 256MiB, 2GB.
 class Resume:
     """Continue a run from its last checkpoint.
 
-    Model, optimiser, schedules, replay ring, ledger and stream position go on; actors begin new visits.
+    Model, optimiser, schedules, replay buffer, ledger and stream position go on; actors begin new visits.
 
     Example: engram resume runs/a --duration 5m
     """
