@@ -77,7 +77,7 @@ class SweepCommand:
 class Resume:
     """Continue a run from its last checkpoint.
 
-    Model, optimiser, schedules, replay ring, ledger and stream position go on; actors begin new visits.
+    Model, optimiser, schedules, replay buffer, ledger and stream position go on; actors begin new visits.
 
     Example: engram resume runs/a --duration 5m
     """

@@ -60,9 +60,9 @@ class ReplayConfig:
         slack: Batches the learner may be ahead of the ratio (Reverb's least difference); at least 1, so that the first
             step is due as soon as `min_fill` is reached.
         max_behind: Batches the learner may be behind the ratio and still catch up (Reverb's greatest difference); what
-            it earns beyond is forfeited and counted, 0 for no bound. By default what a ring of 8192 frames earns at
+            it earns beyond is forfeited and counted, 0 for no bound. By default what a buffer of 8192 frames earns at
             ratio 8 and batches of 64: a learner that keeps its ratio never comes near, and one further behind would
-            train on the frames of now for the sake of those that the ring has replaced.
+            train on the frames of now for the sake of those that the buffer has replaced.
         min_new: Frames that must be admitted between two slices of training; 0 for none.
         max_staleness: Time for which newer weights may have been there when a frame was captured; frames of actors that
             were further behind are left out. 0 for any time. Frames seen before the first version pass.

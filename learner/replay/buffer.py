@@ -232,7 +232,7 @@ class ReplayBuffer(DataBuffer[Datum, NDArray[np.uint8]]):
         """Goes on from what `arrays` and `numbers` gave; frames saved without weights weigh 1.
 
         Raises:
-            CheckpointError: They come from another capacity, another frame size or other strategies.
+            CheckpointError: They come from another capacity, another frame size, or other strategies or settings.
         """
         own, found = self._made_by(), numbers.get("made_by", {})
         if wrong := [name for name in own if own[name] != found.get(name)]:
@@ -254,8 +254,10 @@ class ReplayBuffer(DataBuffer[Datum, NDArray[np.uint8]]):
         return {
             "capacity": self.capacity,
             "image_size": list(self._frames_CHWC.shape[1:3]),
-            "keep": type(self._keep).__name__,
-            "draw": type(self._draw).__name__,
+            "keep": self._keep.name.value,
+            "draw": self._draw.name.value,
+            **self._keep.settings(),
+            **self._draw.settings(),
         }
 
 

@@ -6,10 +6,12 @@ Costs are those of a batch of B with N frames held, beside the copy of its pixel
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, cast, override
+from typing import Any, ClassVar, cast, override
 
 import numpy as np
 from numpy.typing import NDArray
+
+from common.config import Draw
 
 PRIORITY_FLOOR = 1e-6
 """ε: what a loss of 0 counts for."""
@@ -22,7 +24,9 @@ class Drawer(ABC):
         seed: Of the draws.
     """
 
-    wants_losses = False
+    name: ClassVar[Draw]
+    """As the configuration calls it."""
+    wants_losses: ClassVar[bool] = False
     """Whether `learned` is to be called."""
 
     def __init__(self, *, seed: int) -> None:
@@ -51,6 +55,10 @@ class Drawer(ABC):
     ) -> None:
         """Takes note of the losses of frames that were trained on and are still there; of a slot twice, the last."""
 
+    def settings(self) -> dict[str, Any]:
+        """What must be equal for a state to fit, beside the kind and the capacity: JSON-able."""
+        return {}
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """State for safetensors: live arrays, no copies."""
         return {}
@@ -60,7 +68,7 @@ class Drawer(ABC):
         return {"generator": self._generator.bit_generator.state}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, Any]) -> None:
-        """Goes on from what `arrays` and `numbers` gave, from a drawer of the same kind and capacity."""
+        """Goes on from what `arrays` and `numbers` gave, from a drawer of the same kind, capacity and settings."""
         for name, own in self.arrays().items():
             own[...] = arrays[name]
         self._generator.bit_generator.state = numbers["generator"]
@@ -78,6 +86,8 @@ class Uniform(Drawer):
     Time O(B); with weights a binary search in their cumulative sum, which is taken anew at the first draw after an
     addition: O(N + B log N). Memory 8 N bytes with weights, else none.
     """
+
+    name = Draw.UNIFORM
 
     def __init__(self, *, seed: int) -> None:
         super().__init__(seed=seed)
@@ -118,6 +128,7 @@ class LossPrioritised(Drawer):
         seed: Of the draws.
     """
 
+    name = Draw.LOSS_PRIORITISED
     wants_losses = True
 
     def __init__(self, capacity: int, *, exponent: float, seed: int) -> None:
@@ -145,6 +156,10 @@ class LossPrioritised(Drawer):
         self._priorities_C[slots_B] = (losses_B.astype(np.float64) + PRIORITY_FLOOR) ** self._exponent
 
     @override
+    def settings(self) -> dict[str, Any]:
+        return {"priority_exponent": self._exponent}
+
+    @override
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {"priorities": self._priorities_C}
 
@@ -162,6 +177,8 @@ class NewestMix(Drawer):
         share: Their share of a batch.
         seed: Of the draws.
     """
+
+    name = Draw.NEWEST_MIX
 
     def __init__(self, *, newest: int, share: float, seed: int) -> None:
         super().__init__(seed=seed)

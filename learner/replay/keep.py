@@ -6,13 +6,13 @@ Costs are those of one added frame with a capacity of C, beside the copy of its 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, override
+from typing import Any, ClassVar, override
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common.config import Keep
 from common.config.replay import EULER_GAMMA
-from common.errors import CheckpointError
 
 
 class Keeper(ABC):
@@ -24,7 +24,9 @@ class Keeper(ABC):
         capacity: Number of slots.
     """
 
-    wants_features = False
+    name: ClassVar[Keep]
+    """As the configuration calls it."""
+    wants_features: ClassVar[bool] = False
     """Whether `learned` is to be called."""
 
     def __init__(self, capacity: int) -> None:
@@ -50,6 +52,10 @@ class Keeper(ABC):
     ) -> None:
         """Takes note of the features of frames that were trained on and are still there; a slot may come twice."""
 
+    def settings(self) -> dict[str, Any]:
+        """What must be equal for a state to fit, beside the kind and the capacity: JSON-able."""
+        return {}
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """State for safetensors: live arrays, no copies."""
         return {}
@@ -59,20 +65,15 @@ class Keeper(ABC):
         return {}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, Any]) -> None:
-        """Goes on from what `arrays` and `numbers` gave, from a keeper of the same kind and capacity.
-
-        Raises:
-            CheckpointError: It had other settings.
-        """
+        """Goes on from what `arrays` and `numbers` gave, from a keeper of the same kind, capacity and settings."""
         for name, own in self.arrays().items():
-            if name not in arrays or arrays[name].shape != own.shape:
-                found = arrays[name].shape if name in arrays else "missing"
-                raise CheckpointError(f"{name} of the replay buffer's keeper is {found}, expected {own.shape}")
             own[...] = arrays[name]
 
 
 class Fifo(Keeper):
     """Keeps the newest. Time O(1), no memory."""
+
+    name = Keep.FIFO
 
     @override
     def _replace(self, serial: int) -> int:
@@ -108,6 +109,8 @@ class Reservoir(RandomKeeper):
     held with probability C ÷ n. Time O(1), no memory.
     """
 
+    name = Keep.RESERVOIR
+
     @override
     def _replace(self, serial: int) -> int | None:
         slot = int(self._generator.integers(serial + 1))
@@ -142,6 +145,8 @@ class RandomReplacement(RandomKeeper):
         seed: Of its generator.
     """
 
+    name = Keep.RANDOM_REPLACEMENT
+
     def __init__(self, capacity: int, *, survival: int, seed: int) -> None:
         super().__init__(capacity, seed=seed)
         self.probability = replace_probability(capacity, survival)
@@ -165,6 +170,8 @@ class TwoTier(RandomKeeper):
         newest: Slots of the short tier, at least 1 and less than all.
         seed: Of its generator.
     """
+
+    name = Keep.TWO_TIER
 
     def __init__(self, capacity: int, *, newest: int, seed: int) -> None:
         super().__init__(capacity, seed=seed)
@@ -190,17 +197,8 @@ class TwoTier(RandomKeeper):
         return {"order": self._order}
 
     @override
-    def numbers(self) -> dict[str, Any]:
-        return super().numbers() | {"newest": self.newest}
-
-    @override
-    def restore(self, arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, Any]) -> None:
-        if numbers["newest"] != self.newest:
-            raise CheckpointError(
-                f"the replay buffer's short tier had {numbers['newest']} frames; "
-                f"with learner.replay.newest it has {self.newest}"
-            )
-        super().restore(arrays, numbers)
+    def settings(self) -> dict[str, Any]:
+        return {"newest": self.newest}
 
 
 class LogAge(Keeper):
@@ -220,6 +218,8 @@ class LogAge(Keeper):
     Args:
         capacity: Number of slots, at least 2.
     """
+
+    name = Keep.LOG_AGE
 
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)

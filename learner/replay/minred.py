@@ -8,6 +8,7 @@ from typing import Any, override
 import numpy as np
 from numpy.typing import NDArray
 
+from common.config import Keep
 from learner.replay.keep import Keeper
 
 FEATURE_EMA = 0.5
@@ -26,9 +27,10 @@ class MinRed(Keeper):
     trained on yet have no features: they are neither compared nor replaced, so about 1 ÷ replay ratio of a buffer drawn
     uniformly waits unseen. While fewer than two frames have features, slots are taken in turn.
 
-    Exact, but lazy. Each frame has an upper bound of its greatest similarity, which is exact as long as it names the
-    neighbour. A neighbour that goes or changes takes its name along and leaves the bound; only bounds that come out on
-    top are computed anew.
+    Exact, but lazy. A frame is compared with all others when it is learned, and keeps the greatest similarity as bound,
+    with the neighbour's name. Of each pair the one that was learned later knows of the other, which is enough to find
+    the closest pair. A neighbour that goes or changes takes its name along and leaves the bound; only bounds that come
+    out on top without a name are computed anew.
 
     Time: an addition mostly one pass over all features, O(C D); a batch that was learned O(B C D) in one matrix product
     (about 2 B C D FLOP). Memory 4 C D + 13 C bytes.
@@ -38,6 +40,7 @@ class MinRed(Keeper):
         dim: Width of the features.
     """
 
+    name = Keep.MINRED
     wants_features = True
 
     def __init__(self, capacity: int, *, dim: int) -> None:
@@ -66,17 +69,14 @@ class MinRed(Keeper):
         stays_U1 = np.where(self._known_C[slots_U, None], np.float32(FEATURE_EMA), np.float32(0))
         self._features_CD[slots_U] = _normalised(stays_U1 * self._features_CD[slots_U] + (1 - stays_U1) * found_UD)
         self._known_C[slots_U] = True
-        similar_UC = self._compare(slots_U)
-        nearest_C = similar_UC.argmax(0)
-        best_C = similar_UC[nearest_C, np.arange(self.capacity)]
         changed_C = np.zeros(self.capacity, np.bool_)
         changed_C[slots_U] = True
-        lost_C = changed_C[self._neighbour_C] & (self._neighbour_C != _NONE)
-        self._neighbour_C[lost_C] = _NONE
-        closer_C = self._known_C & ~changed_C & (best_C >= self._bound_C)
-        self._bound_C[closer_C] = best_C[closer_C]
-        self._neighbour_C[closer_C] = slots_U[nearest_C[closer_C]]
-        self._settle(slots_U, similar_UC)
+        self._neighbour_C[changed_C[self._neighbour_C] & (self._neighbour_C != _NONE)] = _NONE
+        self._measure(slots_U)
+
+    @override
+    def settings(self) -> dict[str, Any]:
+        return {"dim": self._features_CD.shape[1]}
 
     @override
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -87,17 +87,14 @@ class MinRed(Keeper):
             "neighbour": self._neighbour_C,
         }
 
-    def _compare(self, slots_R: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Cosine similarity of some frames to all; −inf to themselves and to those without features. [R, C]."""
+    def _measure(self, slots_R: NDArray[np.int64]) -> None:
+        """Makes the bounds of these frames exact: compares them with all others that have features."""
+        rows_R = np.arange(len(slots_R))
         similar_RC = self._features_CD[slots_R] @ self._features_CD.T
         similar_RC[:, ~self._known_C] = -np.inf
-        similar_RC[np.arange(len(slots_R)), slots_R] = -np.inf
-        return similar_RC
-
-    def _settle(self, slots_R: NDArray[np.int64], similar_RC: NDArray[np.float32]) -> None:
-        """Makes the bounds of these frames exact."""
+        similar_RC[rows_R, slots_R] = -np.inf
         nearest_R = similar_RC.argmax(1)
-        best_R = similar_RC[np.arange(len(slots_R)), nearest_R]
+        best_R = similar_RC[rows_R, nearest_R]
         self._bound_C[slots_R] = best_R
         self._neighbour_C[slots_R] = np.where(np.isneginf(best_R), _NONE, nearest_R)
 
@@ -106,7 +103,7 @@ class MinRed(Keeper):
         loose = np.flatnonzero(self._known_C & (self._neighbour_C == _NONE))
         if len(loose) > ROWS:
             loose = loose[np.argpartition(self._bound_C[loose], -ROWS)[-ROWS:]]
-        self._settle(loose, self._compare(loose))
+        self._measure(loose)
 
     def _forget(self, slot: int) -> None:
         self._known_C[slot] = False

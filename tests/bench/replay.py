@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +83,7 @@ def _moved(walk_CD: NDArray[np.float32], serials_B: NDArray[np.int64]) -> NDArra
 def _bare() -> tuple[float, float]:
     """Microseconds of copying one frame into a block, and of gathering a batch out of it."""
     block = np.ones((CAPACITY, SIDE, SIDE, 3), np.uint8)
-    frames = [datum(SIDE, number=number).data for number in range(8)]
+    frames = [cast(NDArray[np.uint8], datum(SIDE, number=number).data) for number in range(8)]
     generator = np.random.default_rng(0)
 
     def add() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from common.config import RunConfig
+from common.config import Keep, RunConfig
 from common.config.presets import PRESETS, preset
 from common.errors import ConfigError
 from common.ijepa.model import IJepa
@@ -55,6 +55,14 @@ def test_the_setting_that_asks_for_most_is_named(run: RunConfig, setting: str) -
     with pytest.raises(ConfigError) as told:
         check_memory(run, 4 * GIB)
     assert told.value.field == setting
+
+
+def test_features_that_the_buffer_keeps_need_memory() -> None:
+    demo = preset("demo")
+    minred = replace(demo, learner=replace(demo.learner, replay=replace(demo.learner.replay, keep=Keep.MINRED)))
+    features = 4 * demo.learner.replay.capacity * demo.learner.model.dim
+    assert object_store_bytes(minred) - object_store_bytes(demo) == 2 * features
+    assert sum(need.size for need in needs(minred)) - sum(need.size for need in needs(demo)) == 4 * features
 
 
 def test_someone_else_s_server_costs_nothing_here() -> None:

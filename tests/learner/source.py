@@ -52,7 +52,7 @@ def drained(learner: Learner, frames: int) -> bool:
 def settled(learner: Learner) -> bool:
     """The ring has all that was read, all steps are booked, and the limiter allows no more.
 
-    A snapshot takes what was read into the ring, between two slices; no change from one to the next means no step.
+    A snapshot takes what was read into the buffer, between two slices; no change from one to the next means no step.
     """
     before = learner.snapshot().state["limiter"]
     return learner.status().waiting == "ratio" and learner.snapshot().state["limiter"] == before

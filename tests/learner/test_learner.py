@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.config import RunConfig
+from common.config import Keep, ReplayConfig, RunConfig
 from common.errors import CheckpointError
 from common.exposure import Exposure
 from common.status import ReaderCounts
@@ -35,6 +35,22 @@ def test_every_written_frame_is_accounted_for_and_the_ratio_is_kept(launch: Laun
     assert abs(status.images - 2.0 * (counts.admitted - 64)) <= 2 * 8
     withheld = {f"actor-0.1.0000/{n:04d}" for n in range(60) if RULE.withheld("actor-0.1.0000", n)}
     assert not withheld & set(taken.ledger["experience"])
+
+
+def test_a_frame_that_the_buffer_leaves_out_is_admitted(launch: Launch, source: Source) -> None:
+    replay = ReplayConfig(capacity=64, min_fill=64, replay_ratio=2.0, keep=Keep.RESERVOIR)
+    learner, _ = launch(replay=replay)
+    source.write(600)
+    until(lambda: drained(learner, 600))
+    until(lambda: settled(learner))
+    status, taken = learner.status(), learner.snapshot()
+    learner.close()
+    counts, exposed = status.counts["actor-0"], source.kinds.count(Exposure.EXPOSED)
+    assert counts.unread + counts.missed + counts.gated + counts.guard + counts.withheld + counts.admitted == 600
+    assert counts.admitted == exposed == sum(taken.ledger["frames"]) == taken.state["limiter"]["inserted"]
+    assert 0 < status.left_out == taken.state["replay"]["left_out"] < exposed - 64
+    again, _ = launch(checkpoint=taken, replay=replay)
+    assert again.status().left_out == status.left_out
 
 
 def test_published_weights_carry_the_hash_of_what_they_hold(launch: Launch, source: Source) -> None:

@@ -21,7 +21,7 @@ from common.config import (
 STREAM = "soak"
 ACTORS, FPS, SIDE = 4, 30.0, 224
 HELD, RING = 500, 2000
-"""Frames that each actor's stream and the ring hold: full within half a minute."""
+"""Frames that each actor's stream and the replay buffer hold: full within half a minute."""
 
 
 def soak_run(url: str) -> RunConfig:

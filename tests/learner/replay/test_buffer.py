@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,12 @@ EVERY = [pytest.param(keep, draw, id=f"{keep}-{draw}") for keep in Keep for draw
 
 
 def config(**fields: Any) -> ReplayConfig:
-    return ReplayConfig(**({"capacity": 32, "min_fill": 8, "newest": 0.25, "survival": 300} | fields))
+    return replace(ReplayConfig(capacity=32, min_fill=8, newest=0.25, survival=300), **fields)
 
 
-def built(keep: Keep, draw: Draw, *, weighted: bool = False, **fields: Any) -> ReplayBuffer:
+def built(
+    keep: Keep = Keep.TWO_TIER, draw: Draw = Draw.LOSS_PRIORITISED, *, weighted: bool = False, **fields: Any
+) -> ReplayBuffer:
     """Takes `seq` as the ledger row, and `visit_time` as the weight."""
     return ReplayBuffer.from_config(
         config(keep=keep, draw=draw, **fields),
@@ -129,6 +132,14 @@ def test_a_frame_that_is_left_out_is_admitted_all_the_same(make_datum: Make) -> 
     assert buffer.left_out > 0
 
 
+def test_a_frame_is_fresh_once(make_datum: Make) -> None:
+    buffer = built(Keep.FIFO, Draw.UNIFORM)
+    for seq in range(50):
+        buffer.add(make_datum(seq=seq, captured_ns=seq, data=np.zeros((4, 6, 3), np.uint8)))
+    fresh = [moment for _ in range(40) for moment in buffer.sample(16).fresh_F2[:, 0].tolist()]
+    assert sorted(fresh) == list(range(18, 50))
+
+
 def test_late_news_of_a_replaced_frame_are_dropped(make_datum: Make) -> None:
     buffer = built(Keep.FIFO, Draw.LOSS_PRIORITISED)
     live(buffer, make_datum, range(32))
@@ -148,15 +159,15 @@ def test_late_news_of_a_replaced_frame_are_dropped(make_datum: Make) -> None:
     ("fields", "said"),
     [
         ({"capacity": 64}, "capacity = 32 instead of 64"),
-        ({"keep": Keep.RESERVOIR}, "keep = TwoTier instead of Reservoir"),
-        ({"draw": Draw.NEWEST_MIX}, "draw = Uniform instead of NewestMix"),
-        ({"newest": 0.5}, "short tier had 8 frames; with learner.replay.newest it has 16"),
+        ({"keep": Keep.RESERVOIR}, "keep = two_tier instead of reservoir"),
+        ({"draw": Draw.NEWEST_MIX}, "draw = loss_prioritised instead of newest_mix"),
+        ({"newest": 0.5}, "newest = 8 instead of 16"),
+        ({"priority_exponent": 1.0}, "priority_exponent = 0.6 instead of 1.0"),
     ],
 )
 def test_a_state_of_other_settings_is_refused(make_datum: Make, fields: dict[str, Any], said: str) -> None:
-    buffer = built(Keep.TWO_TIER, Draw.UNIFORM)
+    buffer, other = built(), built(**fields)
     live(buffer, make_datum, range(40))
-    other = built(**({"keep": Keep.TWO_TIER, "draw": Draw.UNIFORM} | fields))
     with pytest.raises(CheckpointError, match=said):
         other.restore(buffer.arrays(), json.loads(json.dumps(buffer.numbers())))
 
@@ -166,7 +177,7 @@ def test_features_of_another_width_are_refused(make_datum: Make) -> None:
         ReplayBuffer.from_config(config(keep=Keep.MINRED), (4, 6), dim=dim, seed=0, admit=lambda _: 0)
         for dim in (DIM, DIM + 1)
     )
-    with pytest.raises(CheckpointError, match="features"):
+    with pytest.raises(CheckpointError, match=f"dim = {DIM} instead of {DIM + 1}"):
         wider.restore(buffer.arrays(), buffer.numbers())
 
 

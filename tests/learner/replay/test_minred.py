@@ -9,8 +9,8 @@ from learner.replay.minred import FEATURE_EMA
 CAPACITY, DIM = 40, 5
 
 
-def normalised(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    return features / np.linalg.norm(features, axis=-1, keepdims=True)
+def normalised(features: NDArray[np.float64]) -> NDArray[np.float64]:
+    return features / np.linalg.norm(features)
 
 
 class BruteForce:
