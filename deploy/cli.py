@@ -1,4 +1,4 @@
-"""The command line: `engram run`, `engram resume`, `engram worlds`."""
+"""The command line: `engram run`, `engram resume`, `engram convert`, `engram worlds`."""
 
 import os
 import shutil
@@ -25,6 +25,7 @@ usage: engram COMMAND [OPTIONS]
 
   run       train I-JEPA live on what actors see          engram run --preset demo --duration 2m
   resume    continue a run from its last checkpoint       engram resume runs/2026-11-22_10-00-00-demo
+  convert   bring weights in from elsewhere, or out       engram convert runs/a encoder --from engram --to hf
   worlds    list the worlds that actors can live in       engram worlds
 
 `engram COMMAND --help` lists every option. Presets: {", ".join(PRESETS)}.
@@ -87,7 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    commands: dict[str, Callable[[list[str]], int]] = {"run": _run, "resume": _resume, "worlds": _worlds}
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "run": _run,
+        "resume": _resume,
+        "convert": _convert,
+        "worlds": _worlds,
+    }
     if not words or words[0] in ("-h", "--help"):
         print(_USAGE, end="")
         return 0 if words else 2
@@ -143,6 +149,20 @@ def _check_fit(config: RunConfig, checkpoint: Checkpoint) -> None:
         if expected.get(name) != found.get(name):
             shapes = f"{name} is {found.get(name)} in the checkpoint"
             raise ConfigError(f"learner.model ({name})", expected.get(name), f"does not fit the run: {shapes}")
+
+
+def _convert(words: list[str]) -> int:
+    from deploy.convert import DESCRIPTION, Conversion, convert
+
+    asked = tyro.cli(
+        Conversion,
+        args=words,
+        prog="engram convert",
+        description=DESCRIPTION,
+        config=(tyro.conf.EnumChoicesFromValues,),
+    )
+    print(convert(asked))
+    return 0
 
 
 def _worlds(words: list[str]) -> int:

@@ -21,10 +21,10 @@ from common.config.model import ModelConfig
 def positions(dim: int, grid: tuple[int, int], stretched: tuple[int, int] = (0, 0)) -> Tensor:
     """Fixed two-dimensional sine-cosine positions, in the order of the official code: column first.
 
-    A network that was trained on one grid and looks at another one can be given the positions it knows, stretched: patch
-    i of n stands where its middle falls among the m old patches, at (i + ½) m / n − ½. That is the place bicubic
-    interpolation reads (`align_corners=False`), but the sines are evaluated there instead of interpolated, since they
-    are known between the patches too, and an interpolation flattens the fastest ones.
+    A network that was trained on one grid and looks at another one can be given the positions it knows, stretched:
+    patch i of n stands where its middle falls among the m old patches, at (i + ½) m / n − ½. Bicubic interpolation of
+    the old table (`align_corners=False`) reads at the same place; here the sines are evaluated there instead, since
+    they are known between the patches too, where an interpolation flattens the fastest ones.
 
     Args:
         dim: Width, a multiple of 4: sines and cosines of the column fill one half, those of the row the other.

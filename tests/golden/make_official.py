@@ -4,8 +4,8 @@
 
 CHECKOUT is a folder with a checkout of facebookresearch/ijepa. Three files beside this module are written anew:
 
-    official_network.safetensors  weights of a tiny network under the official names (`encoder/module.…`), the frames and
-                                  masks that it was run on
+    official_network.safetensors  weights of a tiny network under the official names (`encoder/module.…`), and the
+                                  frames and masks that it was run on
     official_masks.safetensors    what the official collator drew: `{rows}x{columns}/{iteration}/context` [B, K] and
                                   `…/targets` [B, T, K]
     official.json                 settings, seeds, the loss, the norm of each parameter's gradient
