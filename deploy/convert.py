@@ -4,6 +4,7 @@ source ─► from_official / from_hugging_face / Network.load ─► Network �
 """
 
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -64,9 +65,9 @@ class Encoder(StrEnum):
 class Conversion:
     """What is to be converted into what."""
 
-    source: tyro.conf.Positional[Path]
+    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SOURCE")]
     """File or folder to read."""
-    target: tyro.conf.Positional[Path]
+    target: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="TARGET")]
     """File or folder to write; must not exist."""
     kind: Annotated[Format, tyro.conf.arg(name="from")]
     """What the source is."""
@@ -153,8 +154,10 @@ def _read_official(asked: Conversion) -> Network:
         # mmap spares the memory that the optimiser's state would take; old files, no archives, cannot have it.
         found: Any = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
     except UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{path} holds more than tensors and plain values, and is not opened: {reason}") from None
+        stranger = re.search(r"GLOBAL (\S+)", str(error))
+        if stranger is None:
+            raise CheckpointError(f"{path} cannot be read: it is no checkpoint of torch") from None
+        raise CheckpointError(f"{path} holds {stranger[1]} besides tensors and plain values: not opened") from None
     except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
         raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(found, dict):
