@@ -1,4 +1,4 @@
-"""The command line: `engram run`, `engram resume`, `engram worlds`."""
+"""The command line: `engram run`, `engram resume`, `engram convert`, `engram worlds`."""
 
 import os
 import shutil
@@ -27,6 +27,7 @@ usage: engram COMMAND [OPTIONS]
   resume    continue a run from its last checkpoint       engram resume runs/2026-11-22_10-00-00-demo
   record    live faster than time into a file             engram record tour.rec --duration 30m
   sweep     compare ways to train on one recording        engram sweep sweep.yaml --jobs 2
+  convert   bring weights in from elsewhere, or out       engram convert runs/a encoder --from engram --to hf
   worlds    list the worlds that actors can live in       engram worlds
 
 `engram COMMAND --help` lists every option. Presets: {", ".join(PRESETS)}.
@@ -120,6 +121,7 @@ def _dispatch(words: list[str]) -> int:
         "resume": _resume,
         "record": _record,
         "sweep": _sweep,
+        "convert": _convert,
         "worlds": _worlds,
     }
     if not words or words[0] in ("-h", "--help"):
@@ -224,6 +226,20 @@ def _check_fit(config: RunConfig, checkpoint: Checkpoint) -> None:
         if expected.get(name) != found.get(name):
             shapes = f"{name} is {found.get(name)} in the checkpoint"
             raise ConfigError(f"learner.model ({name})", expected.get(name), f"does not fit the run: {shapes}")
+
+
+def _convert(words: list[str]) -> int:
+    from deploy.convert import DESCRIPTION, Conversion, convert
+
+    asked = tyro.cli(
+        Conversion,
+        args=words,
+        prog="engram convert",
+        description=DESCRIPTION,
+        config=(tyro.conf.EnumChoicesFromValues,),
+    )
+    print(convert(asked))
+    return 0
 
 
 def _worlds(words: list[str]) -> int:

@@ -46,7 +46,7 @@ def encoder_floats(model: ModelConfig) -> int:
 
 def predictor_floats(model: ModelConfig) -> int:
     """Parameters of the predictor, likewise."""
-    return round((4 + 2 * model.mlp_ratio) * model.predictor_dim**2 * model.predictor_depth)
+    return round((4 + 2 * model.predictor_mlp_ratio) * model.predictor_dim**2 * model.predictor_depth)
 
 
 def relay_bytes(run: RunConfig) -> int:

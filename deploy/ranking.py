@@ -165,7 +165,8 @@ def _forgetting(evaluations: Sequence[Mapping[str, Any]]) -> float:
     if len(accuracy_EW) < 2:
         return nan
     best_W: NDArray[np.float64] = accuracy_EW[:-1].max(axis=0)
-    return float(np.nanmean(best_W - accuracy_EW[-1]))
+    drop_W = best_W - accuracy_EW[-1]
+    return float(drop_W[np.isfinite(drop_W)].mean())
 
 
 def _by_world(sums: Any) -> NDArray[np.float64]:

@@ -17,8 +17,13 @@ class ModelConfig:
         heads: Attention heads of the encoder; must divide `dim`.
         mlp_ratio: Hidden width of a block's MLP over `dim`.
         predictor_dim: Width of the predictor (384 in the paper).
-        predictor_depth: Blocks of the predictor (6 for ViT-B, 12 for L and H in the paper).
-        predictor_heads: Attention heads of the predictor; must divide `predictor_dim`.
+        predictor_depth: Blocks of the predictor (6 for ViT-B, 12 for L and H, 16 for g in the paper).
+        predictor_heads: Attention heads of the predictor; must divide `predictor_dim`. The official code has as many
+            as the encoder's.
+        predictor_mlp_ratio: Hidden width of a predictor block's MLP over `predictor_dim`; 4 in the official code,
+            whatever the encoder's is.
+        position_grid: Rows and columns of the grid whose positions are stretched over the picture's: that of the
+            pictures an imported network was trained on. (0, 0) is the picture's own grid.
         pixel_mean: Mean of the colours R, G, B, from 0 to 1; ImageNet's by default.
         pixel_std: Standard deviation of the colours. Both should fit the worlds: on dark Freedoom frames a random-init
             encoder with ImageNet's constants is a weaker baseline (world probe 0.42 instead of 0.45).
@@ -34,12 +39,16 @@ class ModelConfig:
     predictor_dim: int = 96
     predictor_depth: int = 3
     predictor_heads: int = 3
+    predictor_mlp_ratio: float = 4.0
+    position_grid: tuple[int, int] = (0, 0)
     pixel_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     pixel_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
         checks.positive(self, "patch_size", "depth", "mlp_ratio")
-        checks.positive(self, "predictor_depth")
+        checks.positive(self, "predictor_depth", "predictor_mlp_ratio")
+        if self.position_grid != (0, 0) and min(self.position_grid) < 1:
+            raise checks.refuse(self, "position_grid", "must be rows and columns above 0, or 0 0 for the picture's own")
         if not all(0 <= value <= 1 for value in self.pixel_mean):
             raise checks.refuse(self, "pixel_mean", "must be three numbers from 0 to 1")
         if not all(0 < value <= 1 for value in self.pixel_std):

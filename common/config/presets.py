@@ -42,25 +42,41 @@ def _pamiq(name: str, dim: int, depth: int, heads: int) -> RunConfig:
     )
 
 
-def _paper(name: str, *, patch: int, dim: int, depth: int, heads: int, predictor_depth: int) -> RunConfig:
-    """One of the I-JEPA paper's networks (arXiv:2301.08243, appendix A): 224×224 frames, predictor 384 wide."""
+def _paper(
+    name: str,
+    *,
+    patch: int,
+    dim: int,
+    depth: int,
+    heads: int,
+    predictor_depth: int,
+    mlp_ratio: float = 4.0,
+    side: int = 224,
+    versions_kept: int = 4,
+) -> RunConfig:
+    """One of the I-JEPA paper's networks (arXiv:2301.08243, appendix A), with the predictor of the official code.
+
+    The predictor is 384 wide, with as many heads as the encoder has.
+    """
     model = ModelConfig(
         patch_size=patch,
         dim=dim,
         depth=depth,
         heads=heads,
+        mlp_ratio=mlp_ratio,
         predictor_dim=384,
         predictor_depth=predictor_depth,
-        predictor_heads=12,
+        predictor_heads=heads,
     )
     return RunConfig(
         preset=name,
         duration=0.0,
-        world=WorldConfig(image_size=(224, 224)),
+        world=WorldConfig(image_size=(side, side)),
         learner=LearnerConfig(
             model=model,
             optim=OptimConfig(batch_size=128),
             replay=ReplayConfig(capacity=16384),
+            versions_kept=versions_kept,
         ),
     )
 
@@ -76,6 +92,10 @@ PRESETS: dict[str, Callable[[], RunConfig]] = {
     "vit_b16": lambda: _paper("vit_b16", patch=16, dim=768, depth=12, heads=12, predictor_depth=6),
     "vit_l16": lambda: _paper("vit_l16", patch=16, dim=1024, depth=24, heads=16, predictor_depth=12),
     "vit_h14": lambda: _paper("vit_h14", patch=14, dim=1280, depth=32, heads=16, predictor_depth=12),
+    "vit_h16_448": lambda: _paper("vit_h16_448", patch=16, dim=1280, depth=32, heads=16, predictor_depth=12, side=448),
+    "vit_g16": lambda: _paper(
+        "vit_g16", patch=16, dim=1408, depth=40, heads=16, predictor_depth=16, mlp_ratio=48 / 11, versions_kept=2
+    ),
 }
 """Every preset, by the name that `--preset` takes."""
 

@@ -30,10 +30,10 @@ class Predictor(nn.Module):
         super().__init__()
         width = config.predictor_dim
         self.forget_activations = False
-        self.register_buffer("positions_NE", positions(width, grid), persistent=False)
+        self.register_buffer("positions_NE", positions(width, grid, config.position_grid), persistent=False)
         self.embed = nn.Linear(config.dim, width)
         self.mask_token = nn.Parameter(torch.empty(width))
-        self.blocks = blocks(width, config.predictor_heads, config.mlp_ratio, config.predictor_depth)
+        self.blocks = blocks(width, config.predictor_heads, config.predictor_mlp_ratio, config.predictor_depth)
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.project = nn.Linear(width, config.dim)
         nn.init.trunc_normal_(self.mask_token, std=0.02)

@@ -19,20 +19,31 @@ from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVa
 from common.config.model import ModelConfig
 
 
-def positions(dim: int, grid: tuple[int, int]) -> Tensor:
-    """Fixed two-dimensional sine-cosine positions.
+def positions(dim: int, grid: tuple[int, int], stretched: tuple[int, int] = (0, 0)) -> Tensor:
+    """Fixed two-dimensional sine-cosine positions, in the order of the official code: column first.
+
+    A network that was trained on one grid and looks at another one can be given the positions it knows, stretched:
+    patch i of n stands where its middle falls among the m old patches, at (i + ½) m / n − ½. Bicubic interpolation of
+    the old table (`align_corners=False`) reads at the same place; here the sines are evaluated there instead, since
+    they are known between the patches too, where an interpolation flattens the fastest ones.
 
     Args:
-        dim: Width, a multiple of 4: sines and cosines of the row fill one half, those of the column the other.
+        dim: Width, a multiple of 4: sines and cosines of the column fill one half, those of the row the other.
         grid: Rows and columns.
+        stretched: Rows and columns of the grid whose positions are stretched over `grid`; (0, 0) is `grid` itself.
 
     Returns:
         positions_ND, float32.
     """
     frequencies_F = 10000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
+    places = [
+        (torch.arange(new, dtype=torch.float64) + 0.5) * ((old or new) / new) - 0.5
+        for new, old in zip(grid, stretched, strict=True)
+    ]
+    row_RS, column_RS = torch.meshgrid(*places, indexing="ij")
     halves: list[Tensor] = []
-    for axis in torch.meshgrid(*(torch.arange(length, dtype=torch.float64) for length in grid), indexing="ij"):
-        angles_NF = axis.reshape(-1, 1) * frequencies_F
+    for axis_RS in (column_RS, row_RS):
+        angles_NF = axis_RS.reshape(-1, 1) * frequencies_F
         halves += [angles_NF.sin(), angles_NF.cos()]
     return torch.cat(halves, dim=1).float()
 
@@ -123,7 +134,7 @@ class Block(nn.Module):
 
 def blocks(dim: int, heads: int, mlp_ratio: float, depth: int) -> nn.ModuleList:
     """Makes `depth` blocks, to be named `blocks` in their owner."""
-    return nn.ModuleList(Block(dim, heads, int(dim * mlp_ratio), index) for index in range(1, depth + 1))
+    return nn.ModuleList(Block(dim, heads, round(dim * mlp_ratio), index) for index in range(1, depth + 1))
 
 
 def run_block(block: nn.Module, tokens_BLD: Tensor, last: int | None = None, *, forget: bool = False) -> Tensor:
@@ -168,7 +179,7 @@ class VisionTransformer(nn.Module):
         self.forget_activations = False
         pixels = config.patch_size**2
         mean, std = torch.tensor(config.pixel_mean), torch.tensor(config.pixel_std)
-        self.register_buffer("positions_ND", positions(config.dim, self.grid), persistent=False)
+        self.register_buffer("positions_ND", positions(config.dim, self.grid, config.position_grid), persistent=False)
         self.register_buffer("gain_P", (1 / (255 * std)).repeat(pixels), persistent=False)
         self.register_buffer("offset_P", (-mean / std).repeat(pixels), persistent=False)
         self.patch_embed = nn.Linear(3 * pixels, config.dim)

@@ -93,7 +93,7 @@ def test_a_run_without_a_checkpoint_cannot_be_resumed(tmp_path: Path) -> None:
 def test_help_names_every_command_and_every_field(tmp_path: Path) -> None:
     overview = engram("--help", folder=tmp_path)
     assert overview.returncode == 0
-    assert all(command in overview.stdout for command in ("run", "resume", "worlds", "vit_h14"))
+    assert all(command in overview.stdout for command in ("run", "resume", "convert", "worlds", "vit_h14"))
     details = engram("run", "--help", folder=tmp_path)
     assert details.returncode == 0
     for flag in ("--duration", "--learner.optim.lr", "--actors.fps", "--stream.budget", "--evaluator.share"):

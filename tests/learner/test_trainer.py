@@ -13,6 +13,7 @@ from pamiq_core.trainer import TrainersDict
 from torch import Tensor
 
 from common.config import Draw, Keep, MaskConfig, ModelConfig, OptimConfig, PayloadDtype, ReplayConfig
+from common.ijepa.masks import Masks
 from common.ijepa.model import IJepa
 from common.messages import Datum
 from common.weights import DTYPES
@@ -34,10 +35,10 @@ class Reporting(TrainingStep):
     """Reports of each frame a loss and features that can be told from the frame."""
 
     @override
-    def __call__(self, frames_BHWC: Tensor) -> StepReport:
+    def __call__(self, frames_BHWC: Tensor, masks: Masks | None = None) -> StepReport:
         losses_B = frames_BHWC.float().mean((1, 2, 3))
         features_BD = torch.stack([torch.cos(losses_B * (1 + width)) for width in range(DIM)], 1)
-        return replace(super().__call__(frames_BHWC), losses_B=losses_B, features_BD=features_BD)
+        return replace(super().__call__(frames_BHWC, masks), losses_B=losses_B, features_BD=features_BD)
 
 
 def trained(make_datum: Make, step_type: type[TrainingStep], *, broken: bool = False, **fields: object) -> ReplayBuffer:
