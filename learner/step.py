@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from common.config import MaskConfig, OptimConfig, Regulariser
 from common.errors import CheckpointError
-from common.ijepa.masks import MultiBlockSampler
+from common.ijepa.masks import mask_sampler
 from common.ijepa.model import IJepa, gather_targets, prediction_loss
 
 type RegulariserTerm = Callable[[Tensor, OptimConfig], Tensor]
@@ -108,7 +108,7 @@ class TrainingStep:
         """Multiplies the learning rate; a guardrail cuts it after a rollback. Part of `numbers()`."""
         self._config = optim
         self._regularise = REGULARISERS[optim.regulariser]
-        self._sampler = MultiBlockSampler(masks, model.grid, seed)
+        self._sampler = mask_sampler(masks, model.grid, seed, self.device)
         self._step = 0
         self._skipped = torch.zeros((), dtype=torch.int64, device=self.device)
         self._trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
@@ -142,7 +142,7 @@ class TrainingStep:
         """
         self.model.train()
         frames_BHWC = frames_BHWC.to(self.device, non_blocking=True)
-        masks = self._sampler.sample(frames_BHWC.shape[0]).to(self.device)
+        masks = self._sampler.sample(frames_BHWC.shape[0])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             with torch.no_grad():
                 target_BND = self.model.target_encoder(frames_BHWC)

@@ -13,6 +13,7 @@ from tests.bench.collect import collect
 from tests.bench.evaluator import evaluator
 from tests.bench.fleet import fleet
 from tests.bench.inference import inference
+from tests.bench.masks import masks
 from tests.bench.measure import Result
 from tests.bench.step import training_step
 from tests.bench.stream import reader, sample, writer
@@ -25,6 +26,7 @@ USUAL = {
     "broadcast": broadcast,
     "inference": inference,
     "fleet": fleet,
+    "masks": masks,
     "step": training_step,
 }
 BENCHMARKS = USUAL | {"evaluator": evaluator}
