@@ -266,9 +266,9 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
 
     prepare_environment()
     _check_device(config)
-    from common.ijepa.masks import MultiBlockSampler
+    from common.ijepa.masks import mask_sampler
 
-    MultiBlockSampler(config.learner.masks, config.learner.model.grid(config.world.image_size), config.seed)
+    mask_sampler(config.learner.masks, config.learner.model.grid(config.world.image_size), config.seed)
     _check_cache(config)
     from deploy.driver import Driver, run_until_signalled
     from deploy.picture import draw

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from common.config import MaskConfig, OptimConfig, Optimizer, PlasticityConfig
 from common.errors import CheckpointError
-from common.ijepa.masks import Masks, MultiBlockSampler
+from common.ijepa.masks import Masks, mask_sampler
 from common.ijepa.model import IJepa
 from learner import schedules
 from learner.objective import Measured, Objective
@@ -107,7 +107,7 @@ class TrainingStep:
         self._config = optim
         self._ranks = ranks or Ranks()
         self._clock = clock
-        self._sampler = MultiBlockSampler(masks, model.grid, seed)
+        self._sampler = mask_sampler(masks, model.grid, seed, self.device)
         self._regulariser = REGULARISERS[optim.regulariser](optim, model, seed, self._ranks).to(self.device)
         self._objective = self._ranks.wrap(Objective(model, self._regulariser))
         self._plasticity = Plasticity(plasticity or PlasticityConfig(), model, model.another)

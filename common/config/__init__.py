@@ -1,7 +1,7 @@
 """What a run is made of: frozen values that check themselves when they are built."""
 
 from common.config.learner import GuardMode, GuardrailConfig, LearnerConfig, PayloadDtype
-from common.config.model import MaskConfig, ModelConfig
+from common.config.model import MaskConfig, MaskKind, ModelConfig
 from common.config.optim import EmaSchedule, OptimConfig, Optimizer, PlasticityConfig, Regulariser, Schedule
 from common.config.replay import Draw, Keep, ReplayConfig
 from common.config.run import ActorConfig, Durability, EvaluatorConfig, RunConfig, StreamConfig, VisitOrder, WorldConfig
@@ -19,6 +19,7 @@ __all__ = [
     "Keep",
     "LearnerConfig",
     "MaskConfig",
+    "MaskKind",
     "ModelConfig",
     "OptimConfig",
     "Optimizer",

@@ -1,6 +1,7 @@
 """Sizes of the I-JEPA network, and its masks."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar
 
 from common.config import checks
@@ -73,20 +74,34 @@ class ModelConfig:
         return height // self.patch_size, width // self.patch_size
 
 
+class MaskKind(StrEnum):
+    """How the masks of training batches are drawn; what is evaluated is masked the same way under each."""
+
+    MULTIBLOCK = "multiblock"
+    """The paper's scheme, every block with its own shape, no place preferred; drawn on the training device."""
+    PAPER = "paper"
+    """The paper's scheme as its authors' code draws it, biases included; drawn on the host."""
+    PAMIQ = "pamiq"
+    """pamiq-vrchat's: several blocks are hidden, one of them is predicted; drawn on the host."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MaskConfig:
     """Multi-block masking (Assran et al. 2023, arXiv:2301.08243, section 3).
 
     Attributes:
-        target_blocks: Number of target blocks a picture.
+        kind: `multiblock`, `paper` or `pamiq`.
+        target_blocks: Number of target blocks a picture; under `pamiq` of hidden blocks, of which one is the target.
         target_scale: Smallest and largest share of the patches in one target block.
         target_aspect: Smallest and largest height ÷ width of a target block.
-        context_scale: Smallest and largest share of the patches in the context block, before the targets are cut out.
-        min_context: Fewest patches that may remain in the context.
+        context_scale: Smallest and largest share of the patches in the context block, before the targets are cut out;
+            `pamiq` has none.
+        min_context: Fewest patches that may remain in the context; under `paper` and `pamiq` of a target block too.
     """
 
     GROUP: ClassVar[str] = "learner.masks"
 
+    kind: MaskKind = MaskKind.MULTIBLOCK
     target_blocks: int = 4
     target_scale: tuple[float, float] = (0.15, 0.2)
     target_aspect: tuple[float, float] = (0.75, 1.5)

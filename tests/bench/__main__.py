@@ -13,6 +13,7 @@ from tests.bench.collect import collect
 from tests.bench.evaluator import evaluator
 from tests.bench.fleet import fleet
 from tests.bench.inference import inference
+from tests.bench.masks import masks
 from tests.bench.measure import Result
 from tests.bench.replay import replay
 from tests.bench.step import training_step
@@ -27,6 +28,7 @@ USUAL = {
     "broadcast": broadcast,
     "inference": inference,
     "fleet": fleet,
+    "masks": masks,
     "step": training_step,
 }
 BENCHMARKS = USUAL | {"evaluator": evaluator}
