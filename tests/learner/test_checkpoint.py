@@ -42,7 +42,7 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
 
 def test_what_a_rollback_undid_is_not_resumed(tmp_path: Path) -> None:
     for step in (10, 20, 30, 15):
-        checkpoints.save(make(step), tmp_path, keep=2)
+        checkpoints.save(make(step), tmp_path, keep=3)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-000000010", "step-000000015"]
     assert checkpoints.latest(tmp_path) == tmp_path / "step-000000015"
 
