@@ -41,3 +41,7 @@ class CheckpointError(EngramError):
 
 class RunError(EngramError):
     """The run cannot go on: a part died more often than the restart budget allows, a disk is full."""
+
+
+class GuardrailError(EngramError):
+    """Weights that stayed unhealthy after every rollback: to start the learner anew would not help."""

@@ -23,7 +23,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from common.catalogue import Kind, Metric, Role
-from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus
+from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, Reason, RunStatus
 from common.stream.journal import DropCause
 
 type Status = ActorStatus | LearnerStatus | EvaluatorStatus | RunStatus
@@ -137,6 +137,9 @@ def _learner(status: LearnerStatus) -> Iterator[Sample]:
     yield Sample(Metric.LEARNER_EXPERIENCES, status.experiences)
     yield Sample(Metric.LEARNER_RESETS, status.stream_resets)
     yield from _by_name(Metric.LEARNER_HEALTH, status.health)
+    none = dict.fromkeys(map(str, Reason), 0)
+    yield from _by_name(Metric.LEARNER_HELD, none | dict(status.held))
+    yield from _by_name(Metric.LEARNER_ROLLBACKS, none | dict(status.rollbacks))
 
 
 def _evaluator(status: EvaluatorStatus) -> Iterator[Sample]:

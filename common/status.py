@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +87,48 @@ class ActorStatus:
     reconnects: int = 0
 
 
+class Reason(StrEnum):
+    """Why a candidate is not healthy, gravest first."""
+
+    NOT_FINITE = "not_finite"
+    """A parameter, or a feature made with finite ones, is NaN or infinite."""
+    SKIPPED = "skipped"
+    """Every step since the last candidate was undone, since its loss or gradient was not finite: nothing is learned."""
+    RANKME = "rankme"
+    """Fewer effective dimensions than `min_rankme`."""
+    FEATURE_STD = "feature_std"
+    """Features that vary less than `min_feature_std`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GuardFinding:
+    """An unhealthy candidate, and what was done.
+
+    Attributes:
+        number: Grows by one at each finding of a learner's process, from 1.
+        version: The candidate.
+        step: Its optimiser steps.
+        reason: Why it is unhealthy.
+        action: `observe`, `hold`, `rollback` or `stop`.
+        value: What was measured; NaN for what is not finite.
+        limit: Least that is asked for; NaN likewise.
+        restored_step: Step that a rollback went back to.
+        undone_exposures: Uses of frames that it took back in the ledger.
+        lr_factor: Factor on the learning rate after it.
+    """
+
+    number: int
+    version: int
+    step: int
+    reason: Reason
+    action: str
+    value: float
+    limit: float
+    restored_step: int | None = None
+    undone_exposures: int | None = None
+    lr_factor: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearnerStatus:
     """The learner at one moment.
@@ -110,10 +153,14 @@ class LearnerStatus:
         staleness_max_versions: Most over these frames; likewise `staleness_max_seconds`.
         versions_acknowledged: Versions of this process that the registry has said it keeps.
         versions_abandoned: Versions of this process that it refused, failed, or that newer ones displaced first.
-        experiences: Experiences in the ledger.
+        experiences: Experiences in the ledger's memory.
         counts: The accounting by actor.
         stream_resets: Times another server process was found behind the same address.
-        health: What `learner.step.StepReport` holds, from the last batch.
+        health: What was measured at the newest candidate: `learner.candidates.examine`, and `learner.step.StepReport`
+            of the batch before it, where `feature_std` is called `context_std`.
+        held: Candidates that the guardrail kept from actors, by reason.
+        rollbacks: Rollbacks, by reason.
+        findings: The guardrail's newest findings, oldest first.
     """
 
     step: int = 0
@@ -142,6 +189,9 @@ class LearnerStatus:
     counts: Mapping[str, ReaderCounts] = field(default_factory=dict[str, ReaderCounts])
     stream_resets: int = 0
     health: Mapping[str, float] = field(default_factory=dict[str, float])
+    held: Mapping[str, int] = field(default_factory=dict[str, int])
+    rollbacks: Mapping[str, int] = field(default_factory=dict[str, int])
+    findings: tuple[GuardFinding, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

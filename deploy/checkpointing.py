@@ -63,6 +63,10 @@ class Checkpointer:
         except ray.exceptions.RayError as error:
             _log.warning("no checkpoint: %s", error)
 
+    def hasten(self) -> None:
+        """Takes the next checkpoint as soon as possible."""
+        self._due = time.monotonic()
+
     def forget(self) -> None:
         """Expects no answer any more: the learner that was asked is dead."""
         self._asked = None

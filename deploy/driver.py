@@ -24,7 +24,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 import ray
@@ -33,7 +33,7 @@ import redis
 
 from common.catalogue import Metric, Role
 from common.config import RunConfig
-from common.errors import RunError
+from common.errors import EngramError, RunError
 from common.metrics import Metrics, rows
 from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus
 from deploy.checkpointing import Checkpointer
@@ -86,6 +86,7 @@ class Driver:
         )
         self._rows: Any = None
         self._rows_seen = 0
+        self._findings_seen = 0
         self._recording: Any = None
         self._cluster = LocalCluster(run)
         self._server: StreamServer | None = None
@@ -156,6 +157,9 @@ class Driver:
             self._start()
             self._loop()
             self._finish()
+        except EngramError as error:
+            self._say("failed", error=str(error))
+            raise
         finally:
             self._phase = "stopping"
             self._close()
@@ -204,6 +208,7 @@ class Driver:
             self._register_ports()
             self._watch_recording()
             self._collect_rows()
+            self._note_findings()
             self._checkpointer.look(self.handle("learner"))
             if time.monotonic() >= next_rows:
                 next_rows += ROWS_EVERY
@@ -310,6 +315,17 @@ class Driver:
             self._rows_seen = done
             self._rows = part.handle.rows.remote()
 
+    def _note_findings(self) -> None:
+        """Makes events of what the learner's guardrail found."""
+        status = self._supervisor.parts["learner"].status
+        for finding in status.findings if status else ():
+            if finding.number > self._findings_seen:
+                self._findings_seen = finding.number
+                known = {name: value for name, value in asdict(finding).items() if value is not None}
+                self._say(f"guardrail_{known.pop('action')}", **known)
+                if finding.action == "rollback":  # what is on disk may hold what was undone
+                    self._checkpointer.hasten()
+
     def _write_rows(self, found: Sequence[dict[str, Any]]) -> None:
         for row in found:
             self._directory.evaluation(row | {"t": time.time(), "elapsed": self.elapsed})
@@ -337,6 +353,7 @@ class Driver:
     def _restarted(self, part: str, reason: str) -> None:
         if part == "learner":
             self._checkpointer.forget()
+            self._findings_seen = 0
         if part == "evaluator":
             self._rows, self._rows_seen = None, 0
         self._say("restart", part=part, reason=reason)

@@ -13,7 +13,7 @@ from typing import Any
 import ray
 import ray.exceptions
 
-from common.errors import RunError
+from common.errors import GuardrailError, RunError
 
 WINDOW = 600.0
 """Seconds in which the restarts of a part are counted."""
@@ -86,6 +86,9 @@ class Part:
 
         Returns:
             Why it counts as dead, or None while it lives.
+
+        Raises:
+            RunError: It gave up for a reason that a restart would meet again.
         """
         if self._asked is None:
             self._asked = self.handle.status.remote()
@@ -99,6 +102,8 @@ class Part:
         except ray.exceptions.RayActorError:
             return "its process died"
         except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, GuardrailError):
+                raise RunError(f"the {self.name} gave up: {error.cause}") from error
             return f"it failed: {type(error.cause).__name__}: {error.cause}"
         return None
 
@@ -180,7 +185,7 @@ class Supervisor:
             beats: The heartbeats that Redis has now, or None where it cannot be asked.
 
         Raises:
-            RunError: A part died too often.
+            RunError: A part died too often, or gave up.
         """
         self._pulses.hear(beats)
         for part in self.parts.values():

@@ -7,24 +7,30 @@ Data flow::
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from functools import partial
 from math import isfinite
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from common.config.run import RunConfig
+from common.health.network import Watch, target_distance, weight_magnitude
+from common.health.spectrum import lidar
+from common.health.views import augment
 from common.ijepa.model import IJepa
+from common.ijepa.vit import VisionTransformer
 from common.messages import Datum, VersionInfo
 from common.status import EvaluatorStatus
 from evaluator.budget import cpu_clock, no_pause
 from evaluator.encoders import Encoder, Pause, Pixels, batch_size, encode
-from evaluator.experience import Kind
+from evaluator.experience import Kind, evenly
 from evaluator.experiences import ArchiveCounts, ExperienceArchive, ExperienceLoss
-from evaluator.health import Health, measure_health
+from evaluator.health import LIDAR_FRAMES, LIDAR_VIEWS, Health, measure_health
 from evaluator.probes import Probes, ProbeScores, Task
 from evaluator.probeset import ProbeSet
 from evaluator.scores import NotMeasurable, Result, Score, mean_sample
@@ -204,7 +210,7 @@ class Evaluator:
             step=last.info.step,
             seconds=last.seconds,
             probes={str(task): _values(scores) for task, scores in last.probes.items()},
-            health={} if isinstance(health, NotMeasurable) else health.row(),
+            health={} if isinstance(health, NotMeasurable) else health.numbers(),
             losses=_values(last.losses),
         )
 
@@ -232,10 +238,32 @@ class Evaluator:
             because = "there is no probe set"
             return ProbeScores.none(because), NotMeasurable(because)
         batch = batch_size(model.target_encoder, model.grid[0] * model.grid[1])
-        features_ND = encode(encoder, self._set.frames, pause=pause, batch=batch, device=_device(model))
-        health = measure_health(features_ND)
+        encoded = partial(encode, encoder, pause=pause, batch=batch, device=_device(model))
+        if not isinstance(encoder, VisionTransformer):
+            features_ND, health = encoded(self._set.frames), NotMeasurable("no network")
+        else:
+            with Watch(encoder) as watch:
+                features_ND = encoded(self._set.frames)
+            network = {
+                "feature_std_before": float(watch.before_ND().std(0).mean()),
+                "dormant_units": watch.dormant_units(),
+                "weight": weight_magnitude(encoder),
+                "target_distance": target_distance(model) if encoder is model.target_encoder else 0.0,
+                "lidar": self._lidar(encoded),
+            }
+            health = measure_health(features_ND, network)
         pause()
         return self._probes.run(features_ND, pause), health
+
+    def _lidar(self, encoded: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> float:
+        """LiDAR over views that are the same at every version."""
+        assert self._set is not None
+        frames_NHWC = self._set.frames[evenly(len(self._set.frames), min(LIDAR_FRAMES, len(self._set.frames)))]
+        views_NQHWC = augment(frames_NHWC, LIDAR_VIEWS, seed=self._set.spec.seed)
+        features = encoded(views_NQHWC.reshape(-1, *frames_NHWC.shape[1:]))
+        if not np.isfinite(features).all():
+            return float("nan")
+        return lidar(features.reshape(len(frames_NHWC), LIDAR_VIEWS, -1))
 
 
 def _mean_loss(measured: Sequence[ExperienceLoss], kind: Kind, info: VersionInfo) -> Result:

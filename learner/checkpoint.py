@@ -52,6 +52,8 @@ class Checkpoint:
 def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
     """Writes a checkpoint below `folder` and removes all but the newest `keep`.
 
+    Checkpoints of later steps go too: steps only ever go back by a rollback, and they hold what it undid.
+
     Raises:
         RunError: The disk is full or refuses; what was begun is removed.
     """
@@ -74,7 +76,9 @@ def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise RunError(f"cannot write the checkpoint {target}: {error.strerror}; free some space and resume") from error
-    for old in (*folder.glob(".partial-*.old"), *_complete(folder)[:-keep]):
+    complete = _complete(folder)
+    undone = [path for path in complete if path > target]
+    for old in (*folder.glob(".partial-*.old"), *undone, *complete[: -keep - len(undone)]):
         shutil.rmtree(old, ignore_errors=True)
     return target
 

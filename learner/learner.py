@@ -31,6 +31,7 @@ from common.metrics import Metrics
 from common.status import LearnerStatus
 from common.stream import StreamKeys, StreamReader, connect
 from common.weights import DTYPES, WeightSink
+from learner.candidates import Candidates
 from learner.checkpoint import Checkpoint
 from learner.ingest import Ingest
 from learner.ledger import Ledger
@@ -89,8 +90,18 @@ class Learner:
         state: Mapping[str, Any] = checkpoint.state if checkpoint else {}
 
         model = IJepa(config.model, run.world.image_size, seed=run.seed)
-        self._step = TrainingStep(model, config.optim, config.masks, seed=run.seed, device=choose_device(config.device))
-        self._ledger = Ledger.from_table(checkpoint.ledger) if checkpoint else Ledger()
+        self._step = TrainingStep(
+            model,
+            config.optim,
+            config.masks,
+            config.plasticity,
+            seed=run.seed,
+            device=choose_device(config.device),
+            compile=config.compile,
+            forget_activations=config.checkpoint_activations,
+        )
+        version = max(version, int(state.get("version", 0)))
+        self._ledger = Ledger.from_table(checkpoint.ledger, version=version) if checkpoint else Ledger()
         self._limiter = SampleToInsertLimiter.from_config(config.replay, config.optim.batch_size)
         self._buffer = ReplayBuffer.from_config(
             config.replay,
@@ -102,7 +113,6 @@ class Learner:
         )
         if checkpoint:
             self._restore(model, checkpoint)
-        version = max(version, int(state.get("version", 0)))
         self._publisher = Publisher(
             sink,
             every=config.publish_every,
@@ -111,7 +121,11 @@ class Learner:
             moments=state.get("moments"),
             offered=lambda seconds: self.metrics.observe(Metric.LEARNER_PUBLISH_SECONDS, seconds),
         )
-        self._model = PublishedModel(model, self._publisher, self._step.device)
+        self._candidates = Candidates(
+            self._publisher, config.guardrail, self._step, self._ledger, seed=run.seed, rolled_back=self._rolled_back
+        )
+        self._candidates.guardrail.restore(state.get("guardrail", {}))
+        self._model = PublishedModel(model, self._step.device, self._offer)
         self._trainer = IJepaTrainer(
             self._step,
             buffer=self._buffer,
@@ -202,7 +216,10 @@ class Learner:
             experiences=len(self._ledger),
             counts=self._ingest.counts(),
             stream_resets=self._ingest.resets,
-            health=dict(self._model.health),
+            health=dict(self._candidates.health or self._model.health),
+            held={str(reason): count for reason, count in self._candidates.guardrail.held.items()},
+            rollbacks={str(reason): count for reason, count in self._candidates.guardrail.rollbacks.items()},
+            findings=tuple(self._candidates.findings),
         )
 
     def published(self) -> dict[int, str]:
@@ -261,8 +278,15 @@ class Learner:
     def _weigh(self, datum: Datum) -> float:
         return staleness_weight(self._age(datum), self._config.replay.staleness_half_life)
 
+    def _offer(self) -> None:
+        self._candidates.make(self._model.health, gradient_ns=self._model.gradient_ns)
+
+    def _rolled_back(self) -> None:
+        self._trainer.resync()
+
     def _note_step(self, batch: Batch, drawn_ns: int, done_ns: int) -> None:
         """Measures how long the frames waited for their first step, and how long it took."""
+        self._candidates.note_batch(batch.frames_BHWC)
         self.metrics.observe(Metric.LEARNER_GRADIENT_SECONDS, (done_ns - drawn_ns) / 1e9)
         for captured_ns, admitted_ns in batch.fresh_F2.tolist():
             self.metrics.observe(Metric.LEARNER_FIRST_SAMPLE_SECONDS, (drawn_ns - admitted_ns) / 1e9)
@@ -325,6 +349,7 @@ class Learner:
                 "images": self._trainer.images,
                 "limiter": self._limiter.state(),
                 "training_step": self._step.numbers(),
+                "guardrail": self._candidates.guardrail.state(),
                 "replay": self._buffer.numbers(),
                 "ingest": ingest,
             },

@@ -1,4 +1,4 @@
-"""How new weights leave the learner: at a steady pace, numbered, hashed, and never when they are not finite."""
+"""How new weights leave the learner: at a steady pace, numbered, hashed, and as the guardrail says."""
 
 import time as wall
 from bisect import bisect_right
@@ -12,6 +12,7 @@ from pamiq_core.torch import TorchInferenceModel, TorchTrainingModel, default_in
 from torch import Tensor
 
 from common.ijepa.model import IJepa
+from common.ledger import LEDGER
 from common.messages import VersionInfo
 from common.weights import PayloadKind, WeightSink, digest, pack
 
@@ -81,18 +82,29 @@ class Publisher:
         """Hash of the encoder's parameters by published version."""
         return dict(self._digests)
 
-    def publish(self, model: IJepa, *, step: int, health: Mapping[str, float], gradient_ns: int = 0) -> VersionInfo:
+    def publish(
+        self,
+        model: IJepa,
+        *,
+        step: int,
+        health: Mapping[str, float],
+        gradient_ns: int = 0,
+        published: bool = True,
+        ledger: Tensor | None = None,
+    ) -> VersionInfo:
         """Offers the model's parameters as the next version.
 
         Args:
             model: The networks, on any device.
             step: Optimiser steps done.
-            health: What the last steps measured; travels with the version.
+            health: What was measured of it; travels with the version.
             gradient_ns: Wall clock at the end of the last step, ns.
+            published: Whether actors may have it; parameters that are not finite never reach them.
+            ledger: What evaluators are told of the ledger, as `common.ledger.LedgerNews.pack` gives it.
         """
         encoder = model.target_encoder.state_dict()
         full = model.state_dict()
-        finite = _finite(full)
+        published = published and finite(full)
         self.version += 1
         self._last = wall.monotonic()
         info = VersionInfo(
@@ -102,24 +114,26 @@ class Publisher:
             gradient_ns=gradient_ns,
             system_time=time.time(),
             digest=digest(encoder, self._dtype),
-            published=finite,
+            published=published,
             health=dict(health),
         )
         self._created_ns[info.version] = info.created_ns
-        if finite:
+        if published:
             self._digests[info.version] = info.digest
         for remembered in (self._created_ns, self._digests):
             if len(remembered) > REMEMBERED:
                 del remembered[min(remembered)]
         self._index()
-        payloads = {PayloadKind.ENCODER: pack(encoder, self._dtype), PayloadKind.FULL: pack(full, self._dtype)}
+        extra = {} if ledger is None else {LEDGER: ledger}
+        payloads = {PayloadKind.ENCODER: pack(encoder, self._dtype), PayloadKind.FULL: pack(full | extra, self._dtype)}
         self._sink.offer(info, payloads)
         if gradient_ns:
             self._offered((wall.time_ns() - gradient_ns) / 1e9)
         return info
 
 
-def _finite(tensors: Mapping[str, Tensor]) -> bool:
+def finite(tensors: Mapping[str, Tensor]) -> bool:
+    """Says whether no number is NaN or infinite."""
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values() if tensor.is_floating_point())
 
 
@@ -131,13 +145,18 @@ class PublishedModel(TorchTrainingModel[IJepa]):
 
     Args:
         model: The networks.
-        publisher: Where versions go.
         device: Where to train.
+        synced: Called after each slice of training.
+
+    Attributes:
+        step: Optimiser steps done, as of the last slice.
+        gradient_ns: Wall clock at the end of the last step, ns.
+        health: What the last step of the slice measured of its batch.
     """
 
-    def __init__(self, model: IJepa, publisher: Publisher, device: torch.device) -> None:
+    def __init__(self, model: IJepa, device: torch.device, synced: Callable[[], None]) -> None:
         super().__init__(model, device=device)
-        self._publisher = publisher
+        self._synced = synced
         self.step = 0
         self.gradient_ns = 0
         self.health: Mapping[str, float] = {}
@@ -148,5 +167,4 @@ class PublishedModel(TorchTrainingModel[IJepa]):
 
     @override
     def sync_impl(self, inference_model: TorchInferenceModel[IJepa]) -> None:
-        if self._publisher.due():
-            self._publisher.publish(self.model, step=self.step, health=self.health, gradient_ns=self.gradient_ns)
+        self._synced()

@@ -82,6 +82,10 @@ class IJepaTrainer(Trainer):
             return "" if self._has_new() else "new"
         return "fill" if self._limiter.inserted < self._limiter.min_fill else "ratio"
 
+    def resync(self) -> None:
+        """Counts undone steps on from what the training step says now: it was put back to an earlier state."""
+        self._skipped = self._step.skipped
+
     def images_per_second(self, window: float = 10.0) -> float:
         """Frames used a second over the last `window` seconds."""
         now = wall.monotonic()

@@ -37,14 +37,20 @@ class GuardMode(StrEnum):
 class GuardrailConfig:
     """Gate between the learner and everybody who uses its weights.
 
+    The limits tell collapse from a young network, which is near it. Measured on 128 frames of one or three Freedoom
+    worlds, the demo's network before its first step has RankMe 8.9 to 10.7 and a deviation of 0.17 to 0.30; on the same
+    frames at a quarter of their brightness 2.9 and 0.054; driven into collapse (no regulariser, EMA 0, lr 1e-2) it
+    falls to 1.5 and 0.048 within 30 steps of 32 frames. An actor that stands in the dark and sees four different
+    frames gives 1.2 and 0.020: such weights are held until it moves.
+
     Attributes:
         mode: `observe`, `hold` or `rollback`.
-        min_rankme: Fewest effective dimensions of the target encoder's pooled features.
-        min_feature_std: Least standard deviation of its pooled features over frames, mean over dimensions.
-        patience: Unhealthy candidates in a row before a rollback.
+        min_rankme: Fewest effective dimensions of the target encoder's pooled features; 0 for any.
+        min_feature_std: Least standard deviation of its pooled features over frames, mean over dimensions; 0 for any.
+        patience: Unhealthy candidates in a row before a rollback. Weights that are not finite wait for no more.
         lr_cut: Factor on the learning rate at each rollback.
-        rollbacks: Most rollbacks; at the next the learner stops and says so.
-        frames: Frames of the buffer that health is measured on.
+        rollbacks: Most rollbacks, over restarts; at the next the run stops and says so.
+        frames: Frames that health is measured on, from the last batches drawn: one pass of an encoder at each version.
     """
 
     GROUP: ClassVar[str] = "learner.guardrail"

@@ -34,12 +34,17 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
-    for step in (1, 2, 30, 4):
+    for step in (1, 2, 4, 30):
         checkpoints.save(make(step), tmp_path, keep=2)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-000000004", "step-000000030"]
-    latest = checkpoints.latest(tmp_path)
-    assert latest is not None
-    assert latest.name == "step-000000030"
+    assert checkpoints.latest(tmp_path) == tmp_path / "step-000000030"
+
+
+def test_what_a_rollback_undid_is_not_resumed(tmp_path: Path) -> None:
+    for step in (10, 20, 30, 15):
+        checkpoints.save(make(step), tmp_path, keep=3)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-000000010", "step-000000015"]
+    assert checkpoints.latest(tmp_path) == tmp_path / "step-000000015"
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,11 +116,11 @@ def test_steps_follow_from_the_ratio_and_the_ledger_from_what_was_drawn(
         exposures.update(rows)
         for row in set(rows):
             steps[row].append(step)
-    ledger = learner.ledger
-    assert ledger.column("exposures").tolist() == [exposures[row] for row in range(len(ledger))]
-    assert ledger.column("first_step").tolist() == [min(steps[row], default=-1) for row in range(len(ledger))]
-    assert ledger.column("last_step").tolist() == [max(steps[row], default=-1) for row in range(len(ledger))]
-    assert ledger.column("frames").tolist() == list(Counter(datum.experience for datum in exposed).values())
+    ledger, rows = learner.ledger.table(), range(len(learner.ledger))
+    assert ledger["exposures"] == [exposures[row] for row in rows]
+    assert ledger["first_step"] == [min(steps[row], default=-1) for row in rows]
+    assert ledger["last_step"] == [max(steps[row], default=-1) for row in rows]
+    assert ledger["frames"] == list(Counter(datum.experience for datum in exposed).values())
 
 
 def test_frames_of_another_size_are_refused(make_datum: Make) -> None:

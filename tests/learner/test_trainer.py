@@ -12,18 +12,16 @@ from pamiq_core.model import TrainingModelsDict
 from pamiq_core.trainer import TrainersDict
 from torch import Tensor
 
-from common.config import Draw, Keep, MaskConfig, ModelConfig, OptimConfig, PayloadDtype, ReplayConfig
+from common.config import Draw, Keep, MaskConfig, ModelConfig, OptimConfig, ReplayConfig
 from common.ijepa.masks import Masks
 from common.ijepa.model import IJepa
 from common.messages import Datum
-from common.weights import DTYPES
 from learner.ledger import Ledger
 from learner.limiter import SampleToInsertLimiter
-from learner.publication import PublishedModel, Publisher
+from learner.publication import PublishedModel
 from learner.replay import ReplayBuffer
 from learner.step import StepReport, TrainingStep
 from learner.trainer import BUFFER, MODEL, IJepaTrainer
-from tests.learner.source import Sink
 
 type Make = Callable[..., Datum]
 
@@ -62,9 +60,8 @@ def trained(make_datum: Make, step_type: type[TrainingStep], *, broken: bool = F
     trainer = IJepaTrainer(
         step, buffer=buffer, limiter=limiter, ledger=ledger, batch=BATCH, slice=60.0, interrupted=lambda: False
     )
-    publisher = Publisher(Sink(), every=1e9, version=0, dtype=DTYPES[PayloadDtype.FP32])
     trainers = TrainersDict({"ijepa": trainer})
-    trainers.attach_training_models(TrainingModelsDict({MODEL: PublishedModel(model, publisher, step.device)}))
+    trainers.attach_training_models(TrainingModelsDict({MODEL: PublishedModel(model, step.device, lambda: None)}))
     trainers.attach_data_users(DataUsersDict.from_data_buffers({BUFFER: buffer}))
     trainer.train()
     assert step.step == 6

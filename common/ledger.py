@@ -1,0 +1,152 @@
+"""What evaluators are told of the learner's ledger: with every version, inside its `full` payload.
+
+    Ledger.news(version) ─► pack ─► payload, tensor `ledger` ─► LedgerNews.unpack ─► ExposureTable.take
+
+Readers skip versions, so each message holds every row that the learner has in memory: a row stays there while frames of
+its experience are in the buffer, and at least `learner.ledger.LINGER` versions after its last change. `since` tells
+whether a row may have left unseen: a reader that took a version from `since` on has lost nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import msgpack
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from common.errors import WireError
+
+LEDGER = "ledger"
+"""Name of the tensor in a `full` payload that is no parameter."""
+
+COLUMNS = (
+    "admitted_ns",
+    "admitted_step",
+    "frames",
+    "exposures",
+    "undone",
+    "first_step",
+    "first_ns",
+    "last_step",
+    "last_ns",
+)
+"""What is told of each experience: see `learner.ledger.Ledger`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LedgerNews:
+    """The rows that the learner has in memory at one version.
+
+    Attributes:
+        since: First version whose readers know the last state of every row that is no longer here; 0 where none left.
+        experiences: Ids, in order of admission.
+        columns: int64 [rows] by name of `COLUMNS`.
+    """
+
+    since: int = 0
+    experiences: tuple[str, ...] = ()
+    columns: Mapping[str, NDArray[np.int64]] = field(default_factory=dict[str, NDArray[np.int64]])
+
+    def pack(self) -> Tensor:
+        """Serialises as msgpack: uint8 [bytes], about 150 bytes a row."""
+        body = [self.since, list(self.experiences), [self.columns[name].astype("<i8").tobytes() for name in COLUMNS]]
+        packed: Any = cast(Any, msgpack).packb(body)
+        return torch.from_numpy(np.frombuffer(packed, np.uint8).copy())  # pyright: ignore[reportUnknownMemberType]
+
+    @classmethod
+    def unpack(cls, tensor: Tensor) -> "LedgerNews":
+        """Reads what `pack` gave.
+
+        Raises:
+            WireError: It is malformed.
+        """
+        try:
+            body: Any = cast(Any, msgpack).unpackb(tensor.numpy().tobytes())
+            since, experiences, packed = body
+            columns = {name: np.frombuffer(column, "<i8") for name, column in zip(COLUMNS, packed, strict=True)}
+            lengths = {len(experiences), *(len(column) for column in columns.values())}
+            _require(type(since) is int and len(lengths) == 1, f"columns of {sorted(lengths)} rows, since {since!r}")
+            _require(all(type(name) is str for name in experiences), "ids that are no text")
+            return cls(since=since, experiences=tuple(experiences), columns=columns)
+        except Exception as error:  # msgpack raises whatever its input makes it raise
+            raise WireError(f"ledger: {type(error).__name__}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """One row of the ledger, as a reader knows it.
+
+    Attributes:
+        admitted_ns: Wall clock of the admission of its first frame, ns.
+        admitted_step: Optimiser steps done then.
+        frames: Frames admitted.
+        exposures: Uses of a frame in the gradients that these weights are made of.
+        undone: Uses that rollbacks took back.
+        first_step: Step of the first use; −1 before it; likewise the next three.
+        first_ns: Its wall clock, ns.
+        last_step: Step of the last use.
+        last_ns: Its wall clock, ns.
+    """
+
+    admitted_ns: int
+    admitted_step: int
+    frames: int
+    exposures: int
+    undone: int
+    first_step: int
+    first_ns: int
+    last_step: int
+    last_ns: int
+
+
+class ExposureTable:
+    """The ledger on the evaluator's side, exact as of the last version that was taken.
+
+    Rows that the learner no longer has in memory stay as they were last seen: they cannot change any more. Where a
+    reader was away for so long that one may have changed unseen (`gaps`), or the learner was restarted from an earlier
+    checkpoint, rows that were alive at the last look and are gone are forgotten instead, since nobody can say what
+    became of them.
+
+    Args:
+        keep: Most rows that are kept of those that have left the learner; the oldest go first.
+
+    Attributes:
+        gaps: Times that rows may have changed unseen.
+    """
+
+    def __init__(self, keep: int = 65536) -> None:
+        self._keep = keep
+        self._version = 0
+        self._alive: dict[str, Exposed] = {}
+        self._left: dict[str, Exposed] = {}
+        self.gaps = 0
+
+    def __len__(self) -> int:
+        """Rows that are known."""
+        return len(self._alive) + len(self._left)
+
+    def get(self, experience: str) -> Exposed | None:
+        """The row of an experience; None where it is not known to have been admitted."""
+        return self._alive.get(experience) or self._left.get(experience)
+
+    def take(self, version: int, news: LedgerNews) -> None:
+        """Takes in what came with a version."""
+        rows = zip(*(news.columns[name].tolist() for name in COLUMNS), strict=True)
+        alive = {name: Exposed(*row) for name, row in zip(news.experiences, rows, strict=True)}
+        if self._version < news.since:
+            self.gaps += 1
+        else:
+            self._left |= {name: row for name, row in self._alive.items() if name not in alive}
+        for name in alive.keys() & self._left.keys():  # the learner went back to a checkpoint that has it in memory
+            del self._left[name]
+        for name in list(self._left)[: max(0, len(self._left) - self._keep)]:
+            del self._left[name]
+        self._alive, self._version = alive, version
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(what)
