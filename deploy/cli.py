@@ -12,10 +12,12 @@ import tyro
 from rich.console import Console
 
 from common.config import RunConfig
-from common.config.files import from_yaml, to_yaml
-from common.config.presets import PRESETS, preset
+from common.config.files import to_yaml
+from common.config.presets import PRESETS
 from common.errors import CheckpointError, ConfigError, EngramError, RecordingError
 from common.stream import check_server
+from deploy import commands
+from deploy.starting import saved_run, starting_point
 from learner.checkpoint import Checkpoint
 
 URL_VARIABLE = "ENGRAM_REDIS_URL"
@@ -28,6 +30,7 @@ usage: engram COMMAND [OPTIONS]
   record    live faster than time into a file             engram record tour.rec --duration 30m
   sweep     compare ways to train on one recording        engram sweep sweep.yaml --jobs 2
   convert   bring weights in from elsewhere, or out       engram convert runs/a encoder --from engram --to hf
+  maps      draw what patches look like to an encoder     engram maps runs/a
   worlds    list the worlds that actors can live in       engram worlds
 
 `engram COMMAND --help` lists every option. Presets: {", ".join(PRESETS)}.
@@ -46,32 +49,6 @@ Examples:
 
 Durations take units: 90s, 10m, 2h. Byte counts too: 256MiB, 2GB.
 """
-
-
-_RECORD = """\
-Live through worlds faster than time, and write what actors see into FILE (the first word): for `engram sweep`.
-
-Examples:
-  engram record tour.rec --duration 30m --actors.count 1 --world.visit 150s
-  engram record small.rec --duration 2m --stream.codec jpeg --seed 7
-"""
-
-
-@dataclass(frozen=True)
-class SweepCommand:
-    """Train every variant of a sweep with every seed on one recording, and print the ranking.
-
-    A sweep that was stopped goes on where it was. The file is documented in deploy/README.md.
-
-    Example: engram sweep sweep.yaml --out runs/sweep --jobs 2
-    """
-
-    file: tyro.conf.Positional[Path]
-    """The sweep, YAML."""
-    out: Path = Path()
-    """Folder of the results; empty for the file's name without its ending."""
-    jobs: int = 1
-    """Runs at a time; each takes `learner.threads` threads."""
 
 
 @dataclass(frozen=True)
@@ -116,25 +93,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    commands: dict[str, Callable[[list[str]], int]] = {
+    known: dict[str, Callable[[list[str]], int]] = {
         "run": _run,
         "resume": _resume,
-        "record": _record,
-        "sweep": _sweep,
-        "convert": _convert,
-        "worlds": _worlds,
+        "record": commands.record,
+        "sweep": commands.sweep,
+        "maps": commands.maps,
+        "convert": commands.convert,
+        "worlds": commands.worlds,
     }
     if not words or words[0] in ("-h", "--help"):
         print(_USAGE, end="")
         return 0 if words else 2
-    if words[0] not in commands:
-        print(f"engram: unknown command {words[0]!r}: must be one of {', '.join(commands)}", file=sys.stderr)
+    if words[0] not in known:
+        print(f"engram: unknown command {words[0]!r}: must be one of {', '.join(known)}", file=sys.stderr)
         return 2
-    return commands[words[0]](words[1:])
+    return known[words[0]](words[1:])
 
 
 def _run(words: list[str]) -> int:
-    words, default = _starting_point(words)
+    words, default = starting_point(words)
     config = tyro.cli(
         RunConfig,
         args=words,
@@ -148,70 +126,18 @@ def _run(words: list[str]) -> int:
     return _execute(_with_server(config), resumed=False)
 
 
-def _record(words: list[str]) -> int:
-    path = None
-    if words and not words[0].startswith("-"):
-        path, words = Path(words[0]), words[1:]
-    words, default = _starting_point(words)
-    config = tyro.cli(
-        RunConfig,
-        args=words,
-        default=default,
-        prog="engram record FILE",
-        description=_RECORD,
-        config=(tyro.conf.EnumChoicesFromValues,),
-    )
-    if path is None:
-        raise ConfigError("file", "", "must be given first: engram record FILE [OPTIONS]")
-    from rich.progress import Progress
-
-    from deploy.record import record
-
-    with Progress() as progress:
-        frames = record(config, path, progress=progress)
-    print(f"{frames} frames, {path.stat().st_size / 1e6:.0f} MB: {path}")
-    return 0
-
-
-def _sweep(words: list[str]) -> int:
-    asked = tyro.cli(SweepCommand, args=words, prog="engram sweep")
-    if asked.jobs < 1:
-        raise ConfigError("jobs", asked.jobs, "must be at least 1")
-    from rich.progress import Progress
-
-    from deploy.ranking import table
-    from deploy.sweep import Sweep, prepare, run_sweep
-
-    sweep = Sweep.load(asked.file)
-    folder = asked.file.with_suffix("") if asked.out == Path() else asked.out
-    prepare(sweep)
-    with Progress() as progress:
-        task = progress.add_task("runs", total=len(sweep.variants) * len(sweep.seeds))
-        for left in run_sweep(sweep, folder, jobs=asked.jobs):
-            progress.update(task, completed=len(sweep.variants) * len(sweep.seeds) - left)
-    ranking = table(folder)
-    (folder / "ranking.md").write_text(ranking, "utf-8")
-    print(f"{ranking}\nwritten to {folder / 'ranking.md'}")
-    return 0
-
-
 def _resume(words: list[str]) -> int:
     asked = tyro.cli(Resume, args=words, prog="engram resume")
     from common.config.units import parse_seconds
-    from learner import checkpoint as checkpoints
 
-    if not asked.run_dir.is_dir():
-        raise ConfigError("run_dir", str(asked.run_dir), "is no folder: give the run directory of an earlier run")
-    config = replace(from_yaml(asked.run_dir / "config.yaml"), run_dir=str(asked.run_dir), redis_url=asked.redis_url)
+    config, checkpoint = saved_run(asked.run_dir)
+    config = replace(config, run_dir=str(asked.run_dir), redis_url=asked.redis_url)
     if asked.duration:
         try:
             config = replace(config, duration=parse_seconds(asked.duration))
         except ValueError as error:
             raise ConfigError("duration", asked.duration, str(error)) from None
-    newest = checkpoints.latest(asked.run_dir / "checkpoints")
-    if newest is None:
-        raise ConfigError("run_dir", str(asked.run_dir), "holds no complete checkpoint: start a new run")
-    _check_fit(config, checkpoints.load(newest))
+    _check_fit(config, checkpoint)
     return _execute(_with_server(config), resumed=True)
 
 
@@ -226,31 +152,6 @@ def _check_fit(config: RunConfig, checkpoint: Checkpoint) -> None:
         if expected.get(name) != found.get(name):
             shapes = f"{name} is {found.get(name)} in the checkpoint"
             raise ConfigError(f"learner.model ({name})", expected.get(name), f"does not fit the run: {shapes}")
-
-
-def _convert(words: list[str]) -> int:
-    from deploy.convert import DESCRIPTION, Conversion, convert
-
-    asked = tyro.cli(
-        Conversion,
-        args=words,
-        prog="engram convert",
-        description=DESCRIPTION,
-        config=(tyro.conf.EnumChoicesFromValues,),
-    )
-    print(convert(asked))
-    return 0
-
-
-def _worlds(words: list[str]) -> int:
-    if words:
-        print("usage: engram worlds\n\nList the worlds that actors can live in, one a line.")
-        return 0 if words[0] in ("-h", "--help") else 2
-    from actors.worlds.wads import known_worlds
-
-    for world in known_worlds():
-        print(world)
-    return 0
 
 
 def _execute(config: RunConfig, *, resumed: bool) -> int:
@@ -323,36 +224,6 @@ def _check_cache(config: RunConfig) -> None:
         raise ConfigError("evaluator.cache", str(path.parent), f"cannot be made: {error.strerror}") from None
     if not os.access(path.parent, os.W_OK):
         raise ConfigError("evaluator.cache", str(path.parent), "must be a folder that can be written to")
-
-
-def _starting_point(words: Sequence[str]) -> tuple[list[str], RunConfig]:
-    """Finds `--config` or `--preset` before the fields are parsed, since they decide their defaults.
-
-    Returns:
-        The other words, and the configuration that they change.
-    """
-    rest, file = _take_option(words, "--config")
-    rest, name = _take_option(rest, "--preset")
-    for option, more in (
-        ("--config", _take_option(rest, "--config")[1]),
-        ("--preset", _take_option(rest, "--preset")[1]),
-    ):
-        if more is not None:
-            raise ConfigError(option.lstrip("-"), more, "must be given once")
-    if file is None:
-        return rest, preset("demo" if name is None else name)
-    if name is not None:
-        raise ConfigError("preset", name, "cannot be combined with --config, which decides every field")
-    return rest, replace(from_yaml(Path(file)), run_dir="")
-
-
-def _take_option(words: Sequence[str], option: str) -> tuple[list[str], str | None]:
-    for index, word in enumerate(words):
-        if word == option and index + 1 < len(words):
-            return [*words[:index], *words[index + 2 :]], words[index + 1]
-        if word.startswith(f"{option}="):
-            return [*words[:index], *words[index + 1 :]], word.partition("=")[2]
-    return list(words), None
 
 
 def _with_server(config: RunConfig) -> RunConfig:

@@ -1,0 +1,148 @@
+"""The commands that start no run: record, sweep, maps, convert, worlds; the heavy imports come after the refusals."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from common.config import RunConfig
+from common.errors import ConfigError
+from deploy.starting import saved_run, starting_point
+
+_RECORD = """\
+Live through worlds faster than time, and write what actors see into FILE (the first word): for `engram sweep`.
+
+Examples:
+  engram record tour.rec --duration 30m --actors.count 1 --world.visit 150s
+  engram record small.rec --duration 2m --stream.codec jpeg --seed 7
+"""
+
+
+@dataclass(frozen=True)
+class SweepCommand:
+    """Train every variant of a sweep with every seed on one recording, and print the ranking.
+
+    A sweep that was stopped goes on where it was. The file is documented in deploy/README.md.
+
+    Example: engram sweep sweep.yaml --out runs/sweep --jobs 2
+    """
+
+    file: tyro.conf.Positional[Path]
+    """The sweep, YAML."""
+    out: Path = Path()
+    """Folder of the results; empty for the file's name without its ending."""
+    jobs: int = 1
+    """Runs at a time; each takes `learner.threads` threads."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Draw the main directions of a run's patch features as colours, on frames of each world.
+
+    Example: engram maps runs/a --out maps.png
+    """
+
+    run_dir: tyro.conf.Positional[Path]
+    """The run directory; its newest checkpoint is taken."""
+    out: Path = Path()
+    """PNG file; empty for report/features.png in the run directory."""
+
+
+def record(words: list[str]) -> int:
+    """Runs `engram record` with the words after it; returns the exit code."""
+    path = None
+    if words and not words[0].startswith("-"):
+        path, words = Path(words[0]), words[1:]
+    words, default = starting_point(words)
+    config = tyro.cli(
+        RunConfig,
+        args=words,
+        default=default,
+        prog="engram record FILE",
+        description=_RECORD,
+        config=(tyro.conf.EnumChoicesFromValues,),
+    )
+    if path is None:
+        raise ConfigError("file", "", "must be given first: engram record FILE [OPTIONS]")
+    from rich.progress import Progress
+
+    from deploy import record as recording
+
+    with Progress() as progress:
+        frames = recording.record(config, path, progress=progress)
+    print(f"{frames} frames, {path.stat().st_size / 1e6:.0f} MB: {path}")
+    return 0
+
+
+def sweep(words: list[str]) -> int:
+    """Runs `engram sweep` with the words after it; returns the exit code."""
+    asked = tyro.cli(SweepCommand, args=words, prog="engram sweep")
+    if asked.jobs < 1:
+        raise ConfigError("jobs", asked.jobs, "must be at least 1")
+    from rich.progress import Progress
+
+    from deploy.ranking import table
+    from deploy.sweep import Sweep, prepare, run_sweep
+
+    plan = Sweep.load(asked.file)
+    folder = asked.file.with_suffix("") if asked.out == Path() else asked.out
+    prepare(plan)
+    with Progress() as progress:
+        task = progress.add_task("runs", total=len(plan.variants) * len(plan.seeds))
+        for left in run_sweep(plan, folder, jobs=asked.jobs):
+            progress.update(task, completed=len(plan.variants) * len(plan.seeds) - left)
+    ranking = table(folder)
+    (folder / "ranking.md").write_text(ranking, "utf-8")
+    print(f"{ranking}\nwritten to {folder / 'ranking.md'}")
+    return 0
+
+
+def maps(words: list[str]) -> int:
+    """Runs `engram maps` with the words after it; returns the exit code."""
+    asked = tyro.cli(Maps, args=words, prog="engram maps")
+    config, checkpoint = saved_run(asked.run_dir)
+    import torch
+
+    from common.ijepa.model import IJepa
+    from deploy.feature_maps import draw
+    from deploy.parts import record_probe_set
+    from evaluator.probeset import ProbeSet, ProbeSpec
+
+    model = IJepa(config.learner.model, config.world.image_size, seed=0)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in checkpoint.model.items()})  # pyright: ignore[reportUnknownMemberType]
+    spec = ProbeSpec.of(config)
+    probes = spec.cache_path(config.evaluator.cache)
+    if not probes.exists():
+        record_probe_set(spec, probes)
+    out = asked.run_dir / "report" / "features.png" if asked.out == Path() else asked.out
+    title = f"{asked.run_dir.name}, step {checkpoint.step}: patch features, three main directions as red, green, blue"
+    print(draw(model.target_encoder, ProbeSet.load(probes), out, title=title))
+    return 0
+
+
+def convert(words: list[str]) -> int:
+    """Runs `engram convert` with the words after it; returns the exit code."""
+    from deploy.convert import DESCRIPTION, Conversion
+    from deploy.convert import convert as convert_file
+
+    asked = tyro.cli(
+        Conversion,
+        args=words,
+        prog="engram convert",
+        description=DESCRIPTION,
+        config=(tyro.conf.EnumChoicesFromValues,),
+    )
+    print(convert_file(asked))
+    return 0
+
+
+def worlds(words: list[str]) -> int:
+    """Runs `engram worlds` with the words after it; returns the exit code."""
+    if words:
+        print("usage: engram worlds\n\nList the worlds that actors can live in, one a line.")
+        return 0 if words[0] in ("-h", "--help") else 2
+    from actors.worlds.wads import known_worlds
+
+    for world in known_worlds():
+        print(world)
+    return 0
