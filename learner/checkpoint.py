@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 
 from common.errors import CheckpointError, RunError
 
-SCHEMA = 1
+SCHEMA = 2
 
 type Arrays = Mapping[str, NDArray[Any]]
 
