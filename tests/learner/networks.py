@@ -65,7 +65,7 @@ STRATEGIES = {
     "clip": PLAIN.but(clip=0.1),
     "accumulate": PLAIN.but(accumulate=2),
     "cosine": PLAIN.but(schedule=Schedule.COSINE, total_steps=10),
-    "wsd": PLAIN.but(schedule=Schedule.WSD, total_steps=10, decay_steps=4),
+    "wsd": PLAIN.but(schedule=Schedule.WSD, total_steps=10, decay_steps=6),
     "growing decay": PLAIN.but(weight_decay_growth=10.0, total_steps=10),
     "linear ema": PLAIN.but(ema_schedule=EmaSchedule.LINEAR, total_steps=10),
     "half-life in steps": PLAIN.but(ema_schedule=EmaSchedule.STEPS, ema_half_life=5.0),
