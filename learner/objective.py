@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from common.ijepa.masks import Masks
-from common.ijepa.model import IJepa, gather_targets
+from common.ijepa.model import IJepa, gather_targets, mixed_precision
 from learner.regularisers import RegulariserTerm
 
 
@@ -59,8 +59,7 @@ class Objective(nn.Module):
             targets_BTK: int64, patches of each target block.
         """
         masks = Masks(context_BK, targets_BTK)
-        device = frames_BHWC.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        with mixed_precision(frames_BHWC.device):
             with torch.no_grad():
                 target_BND = self.model.target_encoder(frames_BHWC)
             predictions_BTKD, context_BKD = self.model.predict(frames_BHWC, masks)

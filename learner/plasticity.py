@@ -5,11 +5,12 @@ Both run on the training device without the host knowing what they find.
 Shape suffixes: L tokens of any kind, U hidden units of an MLP, D width.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
+from numpy.random import SeedSequence
 from torch import Tensor, nn
 
 from common.config.optim import PlasticityConfig
@@ -17,32 +18,33 @@ from common.ijepa.model import IJepa
 from common.ijepa.vit import Mlp
 from learner.ranks import Ranks
 
-type Moments = Callable[[Tensor], Mapping[str, Tensor]]
-"""The optimiser's averages of a parameter: tensors of its shape, and scalars."""
+type Averages = Mapping[str, Sequence[Tensor]]
+"""What remembers the gradients of a parameter, tensors of its shape, by the parameter's name."""
 
 
 class Plasticity:
     """Treats the context encoder and the predictor; the target encoder follows by its average.
 
     Shrink and perturb (Ash & Adams 2020, arXiv:1910.08475, section 4): matrices become shrink · w + perturb · fresh,
-    with `fresh` a new initialisation. Norms and biases, which start at ones and zeros, stay. Cost: one initialisation
-    of the networks a treatment.
+    with `fresh` a new initialisation. Vectors (norms, biases, the mask token) stay. Cost: one initialisation of the
+    networks a treatment.
 
     Dormant units (ReDo, Sokar et al. 2023, arXiv:2302.12902, definition 3.1 and algorithm 1): a hidden unit u of an MLP
     sleeps where mean |a_u| ≤ τ · mean over units; what goes into it is drawn anew, what comes out of it becomes 0, and
-    so do the optimiser's averages of both. Activations are those of the batch at the treatment. Cost: one more mean of
-    the hidden activations in that step.
+    so do the running averages of the gradients of both. Activations are those of the batch at the treatment. Cost: one
+    initialisation of the networks and one mean of the hidden activations a treatment, for which compiled blocks run
+    uncompiled, since compiled ones would not call the hooks.
 
     Args:
         config: When, and how much.
         model: The networks, changed in place.
-        fresh: Makes networks of the same shape, newly initialised from a seed.
+        seed: With the number of the step, of what is drawn.
     """
 
-    def __init__(self, config: PlasticityConfig, model: IJepa, fresh: Callable[[int], IJepa]) -> None:
+    def __init__(self, config: PlasticityConfig, model: IJepa, seed: int) -> None:
         self._config = config
-        self._model = model
-        self._fresh = fresh
+        self._another = model.another
+        self._seed = seed
         self._activity: dict[str, Tensor] = {}
         self.trained: dict[str, nn.Module] = {
             "context_encoder": model.context_encoder,
@@ -62,40 +64,41 @@ class Plasticity:
             if self._config.dormant
         ]
         try:
-            yield
+            with torch.compiler.set_stance("force_eager") if handles else nullcontext():
+                yield
         finally:
             for handle in handles:
                 handle.remove()
 
     @torch.no_grad()
-    def treat(self, step: int, ranks: Ranks, moments: Moments) -> None:
+    def treat(self, step: int, ranks: Ranks, averages: Averages) -> None:
         """Treats the networks.
 
         Args:
-            step: Number of the step, which decides what is drawn.
+            step: Number of the step.
             ranks: Processes that train together, and must find the same units asleep.
-            moments: The optimiser's averages, to be cleared where a unit is drawn anew.
+            averages: To be cleared where a unit is drawn anew.
         """
-        fresh = dict(self._fresh(step).named_parameters())
+        anew = self._another(int(SeedSequence((self._seed, step)).generate_state(1)[0]))
+        fresh = dict(anew.named_parameters())
+        parameters = self._parameters()
         if self._config.shrink < 1 or self._config.perturb:
-            for name, value in self._parameters().items():
+            for name, value in parameters.items():
                 if value.ndim > 1:
                     value.mul_(self._config.shrink).add_(fresh[name].to(value.device), alpha=self._config.perturb)
         for name, seen_U in self._activity.items():
             activity_U = ranks.average(seen_U)
             asleep_U = activity_U <= self._config.dormant * activity_U.mean()
-            mlp = self._mlps()[name]
-            self._wake(mlp.fc1.weight, asleep_U[:, None], fresh[f"{name}.fc1.weight"], moments)
-            self._wake(mlp.fc1.bias, asleep_U, torch.zeros_like(mlp.fc1.bias), moments)
-            self._wake(mlp.fc2.weight, asleep_U[None], torch.zeros_like(mlp.fc2.weight), moments)
+            incoming = {"fc1.weight": asleep_U[:, None], "fc1.bias": asleep_U}
+            for field, where in incoming.items():
+                value = parameters[f"{name}.{field}"]
+                value.copy_(torch.where(where, fresh[f"{name}.{field}"].to(value.device), value))
+            outgoing = {"fc2.weight": asleep_U[None]}
+            parameters[f"{name}.fc2.weight"].masked_fill_(outgoing["fc2.weight"], 0.0)
+            for field, where in (incoming | outgoing).items():
+                for average in averages[f"{name}.{field}"]:
+                    average.masked_fill_(where, 0.0)
         self._activity.clear()
-
-    @staticmethod
-    def _wake(parameter: Tensor, where: Tensor, anew: Tensor, moments: Moments) -> None:
-        parameter.copy_(torch.where(where, anew.to(parameter.device), parameter))
-        for average in moments(parameter).values():
-            if average.ndim:
-                average.masked_fill_(where, 0.0)
 
     def _parameters(self) -> dict[str, nn.Parameter]:
         return {

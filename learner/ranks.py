@@ -11,6 +11,7 @@ from typing import override
 
 import torch
 import torch.distributed as dist
+from numpy.random import SeedSequence
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather  # pyright: ignore[reportUnknownVariableType]
 from torch.nn.parallel import DistributedDataParallel
@@ -19,7 +20,9 @@ from torch.nn.parallel import DistributedDataParallel
 class Ranks:
     """One process that trains alone."""
 
-    count: int = 1
+    def seed(self, seed: int) -> int:
+        """Seed of what each rank draws for itself, from the seed of the run."""
+        return seed
 
     def wrap(self, objective: nn.Module) -> nn.Module:
         """Makes a module whose backward pass leaves the mean gradient of all ranks."""
@@ -41,12 +44,29 @@ class Ranks:
         """True where the bool scalar is true on all ranks."""
         return condition
 
+    def common(self, value: float) -> float:
+        """The first rank's value, for all; with several ranks the host waits for it."""
+        return value
+
 
 class DistributedRanks(Ranks):
-    """The ranks of torch's default process group, which must have been initialised."""
+    """The ranks of torch's default process group, which must have been initialised.
 
-    def __init__(self) -> None:
+    Each rank draws masks of its own and keeps their state for itself; all else that a step leaves behind is the same on
+    all ranks, to the bit.
+
+    Args:
+        device: Where the networks are.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
         self.count = dist.get_world_size()
+        self._device = device
+
+    @override
+    def seed(self, seed: int) -> int:
+        rank = dist.get_rank()
+        return int(SeedSequence((seed, rank)).generate_state(1)[0]) if rank else seed
 
     @override
     def wrap(self, objective: nn.Module) -> nn.Module:
@@ -73,3 +93,9 @@ class DistributedRanks(Ranks):
         votes = condition.float()
         dist.all_reduce(votes, dist.ReduceOp.MIN)
         return votes > 0.5
+
+    @override
+    def common(self, value: float) -> float:
+        shared = torch.tensor(value, dtype=torch.float64, device=self._device)
+        dist.broadcast(shared, 0)
+        return float(shared)

@@ -11,11 +11,12 @@ from copy import deepcopy
 from typing import Any, override
 
 import torch
+from numpy.random import SeedSequence
 from torch import Tensor, nn
 from torch.nn import functional
 
 from common.config.optim import OptimConfig, Regulariser
-from common.ijepa.model import IJepa, move_average
+from common.ijepa.model import IJepa, mixed_precision, move_average
 from learner.ranks import Ranks
 
 
@@ -75,7 +76,8 @@ class SigReg(RegulariserTerm):
         weight · mean over directions a of  B ∫₋₃³ |φ_a(t) − e^(−t²/2)|² e^(−t²/2) dt,   φ_a(t) = mean_b e^(i t a·x_b)
 
     The Epps–Pulley statistic of each projection on a fresh random unit vector, by the trapezoidal rule on 17 points of
-    the half that symmetry leaves. Cost: B M D + 34 B M operations; below 1 % of a step.
+    the half that symmetry leaves. Normal features give about 1.06 · weight whatever B is, features that collapsed to 0
+    about 0.41 B · weight. Cost: B M D + 34 B M operations; below 1 % of a step.
 
     Args:
         config: Weight and number of directions.
@@ -108,15 +110,19 @@ class SigReg(RegulariserTerm):
     @override
     def forward(self, pooled_BD: Tensor, frames_BHWC: Tensor) -> Tensor:
         pooled_BD = self._ranks.gather(pooled_BD)
-        # Made on the host: the same directions on every device, and the same again after a resume.
-        generator = torch.Generator().manual_seed((self._seed * 1_000_003 + self._draws) % 2**63)
-        self._draws += 1
-        self.drawn += 1
-        directions_DM = torch.randn(self._shape, generator=generator).to(pooled_BD.device, non_blocking=True)
+        directions_DM = self._directions(pooled_BD.device)
         projected_BM = pooled_BD @ functional.normalize(directions_DM, dim=0)
         angles_BMT = projected_BM[:, :, None] * self.points_T
         gap_MT = (angles_BMT.cos().mean(0) - self.normal_T).square() + angles_BMT.sin().mean(0).square()
         return self._weight * len(pooled_BD) * (gap_MT @ self.weights_T).mean()
+
+    def _directions(self, device: torch.device) -> Tensor:
+        """Draws directions_DM on the host: the same on every device and rank, and the same again after a resume."""
+        seed = int(SeedSequence((self._seed, self._draws)).generate_state(1)[0])
+        self._draws += 1
+        self.drawn += 1
+        directions_DM = torch.randn(self._shape, generator=torch.Generator().manual_seed(seed))
+        return directions_DM.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else directions_DM
 
     @override
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
@@ -138,21 +144,22 @@ class SlowTeacher(RegulariserTerm):
     Args:
         config: Weight and momentum.
         model: The networks; the teacher starts as their context encoder.
+        seed: Of the small network.
     """
 
-    def __init__(self, config: OptimConfig, model: IJepa) -> None:
+    def __init__(self, config: OptimConfig, model: IJepa, seed: int) -> None:
         super().__init__()
         self._weight = config.teacher_weight
         self._momentum = config.teacher_ema
         self.teacher = deepcopy(model.context_encoder).requires_grad_(False)
         dim = self.teacher.norm.normalized_shape[0]
         with torch.random.fork_rng([]):  # pyright: ignore[reportUnknownMemberType]
-            torch.default_generator.manual_seed(0)
+            torch.default_generator.manual_seed(seed)
             self.predictor = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
 
     @override
     def forward(self, pooled_BD: Tensor, frames_BHWC: Tensor) -> Tensor:
-        with torch.no_grad():
+        with torch.no_grad(), mixed_precision(frames_BHWC.device):
             known_BD = self.teacher.pooled(frames_BHWC).float()
         gap_B = 1 - functional.cosine_similarity(self.predictor(pooled_BD).float(), known_BD)
         return self._weight * gap_B.mean()
@@ -166,7 +173,7 @@ REGULARISERS: dict[Regulariser, Callable[[OptimConfig, IJepa, int, Ranks], Regul
     Regulariser.NONE: lambda config, model, seed, ranks: RegulariserTerm(),
     Regulariser.VICREG: lambda config, model, seed, ranks: VicReg(config, ranks),
     Regulariser.SIGREG: lambda config, model, seed, ranks: SigReg(config, model.width, seed, ranks),
-    Regulariser.TEACHER: lambda config, model, seed, ranks: SlowTeacher(config, model),
+    Regulariser.TEACHER: lambda config, model, seed, ranks: SlowTeacher(config, model, seed),
 }
 """How each term is made, by the name that the configuration gives it: from its weights, the networks, a seed, and the
 processes that train together."""

@@ -16,7 +16,7 @@ import torch
 from pamiq_core import time
 from torch import Tensor, nn
 
-from common.config import MaskConfig, OptimConfig, Optimizer, PlasticityConfig
+from common.config import EmaSchedule, MaskConfig, OptimConfig, Optimizer, PlasticityConfig
 from common.errors import CheckpointError
 from common.ijepa.masks import Masks, mask_sampler
 from common.ijepa.model import IJepa
@@ -42,14 +42,14 @@ class StepReport:
     """What one step measured: tensors on the training device; `read()` waits for the scalars.
 
     Attributes:
-        loss: Smooth L1 between predictions and targets, without the regulariser.
-        regulariser: The regulariser's term, weights included.
+        loss: Smooth L1 between predictions and targets, without the regulariser; mean over the ranks.
+        regulariser: The regulariser's term, weights included; mean over the ranks.
         grad_norm: L2 norm of the whole gradient, before clipping.
-        feature_std: Standard deviation over the batch of the context encoder's pooled features, mean over D.
+        feature_std: Standard deviation over this rank's batch of the context encoder's pooled features, mean over D.
         target_std: The same of the target encoder's; both fall to 0 in a collapse.
         skipped: Steps of this run so far that were undone because loss or gradient was not finite.
-        losses_B: Loss of each picture, without the regulariser.
-        features_BD: The target encoder's pooled features.
+        losses_B: Loss of each of this rank's pictures, without the regulariser.
+        features_BD: The target encoder's pooled features of the same.
     """
 
     loss: Tensor
@@ -75,12 +75,13 @@ class TrainingStep:
         optim: Optimiser, schedules, regulariser.
         masks: Block masks.
         plasticity: Treatments between steps.
-        seed: Seed of masks, directions and new initialisations.
+        seed: Seed of masks, directions, new initialisations, and what a regulariser adds to the networks.
         device: Where to train.
         ranks: Processes that train together.
         compile: Whether `torch.compile` fuses the blocks of the networks.
         forget_activations: Whether blocks compute their activations again on the way back.
-        clock: Seconds of system time, for a target encoder that follows time.
+        clock: Seconds of system time, for a target encoder that follows time; what passes between a checkpoint and its
+            resumption counts if it counts for the clock.
 
     Raises:
         ConfigError: The masks do not fit the model's grid.
@@ -107,10 +108,10 @@ class TrainingStep:
         self._config = optim
         self._ranks = ranks or Ranks()
         self._clock = clock
-        self._sampler = mask_sampler(masks, model.grid, seed, self.device)
+        self._sampler = mask_sampler(masks, model.grid, self._ranks.seed(seed), self.device)
         self._regulariser = REGULARISERS[optim.regulariser](optim, model, seed, self._ranks).to(self.device)
         self._objective = self._ranks.wrap(Objective(model, self._regulariser))
-        self._plasticity = Plasticity(plasticity or PlasticityConfig(), model, model.another)
+        self._plasticity = Plasticity(plasticity or PlasticityConfig(), model, seed)
         self._step = 0
         self._moment: float | None = None
         self._skipped = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -121,7 +122,7 @@ class TrainingStep:
         for network in (model.context_encoder, model.target_encoder, model.predictor):
             network.forget_activations = forget_activations
             for block in network.blocks if compile else ():
-                block.compile(dynamic=False)  # pyright: ignore[reportUnknownMemberType]
+                block.compile()  # pyright: ignore[reportUnknownMemberType]
 
     @property
     def step(self) -> int:
@@ -147,7 +148,14 @@ class TrainingStep:
 
         Returns:
             What was measured, unread.
+
+        Raises:
+            ValueError: The batch cannot be cut into equal parts.
         """
+        if len(frames_BHWC) % self._config.accumulate:
+            raise ValueError(
+                f"{len(frames_BHWC)} frames cannot be cut into accumulate = {self._config.accumulate} parts"
+            )
         self.model.train()
         frames_BHWC = frames_BHWC.to(self.device, non_blocking=True)
         masks = (masks or self._sampler.sample(len(frames_BHWC))).to(self.device)
@@ -157,11 +165,11 @@ class TrainingStep:
         whole = Measured(*(_join(values) for values in zip(*measured, strict=True)))
         grad_norm, accept = self._update(whole.total)
         if treated:
-            self._plasticity.treat(self._step, self._ranks, self._moments_of)
+            self._plasticity.treat(self._step, self._ranks, self._averages())
         self._follow(accept)
         return StepReport(
             loss=self._ranks.average(whole.losses_B.mean()),
-            regulariser=whole.regulariser,
+            regulariser=self._ranks.average(whole.regulariser),
             grad_norm=grad_norm,
             feature_std=_spread(whole.context_BD),
             target_std=_spread(whole.target_BD),
@@ -212,6 +220,8 @@ class TrainingStep:
         now = self._clock()
         elapsed = 0.0 if self._moment is None else max(0.0, now - self._moment)
         self._moment = now
+        if self._config.ema_schedule is EmaSchedule.SECONDS:
+            elapsed = self._ranks.common(elapsed)
         momentum = schedules.target_momentum(self._config, self._step - 1, elapsed)
         self.model.update_target(momentum, accept)
         self._regulariser.follow(self.model, accept)
@@ -225,8 +235,14 @@ class TrainingStep:
         ]
         return torch.optim.AdamW(groups, lr=self._config.lr, betas=_BETAS[self._config.optimizer], fused=True)
 
-    def _moments_of(self, parameter: Tensor) -> Mapping[str, Tensor]:
-        return self._optimizer.state[parameter]
+    def _averages(self) -> Mapping[str, list[Tensor]]:
+        """All that remembers the gradients of a parameter, by its name."""
+        means = self._orthogonal.means if self._orthogonal else {}
+        return {
+            name: [value for value in self._optimizer.state[parameter].values() if value.ndim]
+            + ([means[name]] if name in means else [])
+            for name, parameter in self._trained.items()
+        }
 
     def tensors(self) -> dict[str, Tensor]:
         """State beside the model's own `state_dict()`, for safetensors: live tensors, no copies.

@@ -75,7 +75,8 @@ class LearnerConfig:
     """One learner: network, optimisation, replay, and how often it publishes and saves.
 
     Attributes:
-        compile: Let `torch.compile` fuse the networks: minutes at the start, for every size of block one graph.
+        compile: Let `torch.compile` fuse the transformer blocks: about a minute at the start, for one graph of each kind
+            of block; the sizes that change from batch to batch are variables in it.
         checkpoint_activations: Forget what is inside the transformer blocks and compute it again on the way back: about
             a third more work, a fraction of the memory.
         device: `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`.

@@ -116,6 +116,11 @@ def move_average(average: nn.Module, source: nn.Module, momentum: float, accept:
     torch._foreach_copy_(averages, chosen)
 
 
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """Arithmetic of the networks: bf16 where a GPU has units for it, else float32, which a CPU is faster at."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
 def gather_targets(tokens_BND: Tensor, masks: Masks) -> Tensor:
     """Layer-norms the target encoder's tokens and takes the target patches (targets_BTKD, float32)."""
     normed_BND = functional.layer_norm(tokens_BND.float(), tokens_BND.shape[-1:])

@@ -148,7 +148,7 @@ def run_block(block: nn.Module, tokens_BLD: Tensor, last: int | None = None, *, 
             checkpointing, Chen et al. 2016, arXiv:1604.06174).
     """
     if forget and torch.is_grad_enabled():
-        return cast(Tensor, checkpoint(block, tokens_BLD, last, use_reentrant=False))
+        return cast(Tensor, checkpoint(block, tokens_BLD, last, use_reentrant=False, preserve_rng_state=False))
     return block(tokens_BLD, last)
 
 
