@@ -13,6 +13,7 @@ from tests.bench.collect import collect
 from tests.bench.evaluator import evaluator
 from tests.bench.fleet import fleet
 from tests.bench.inference import inference
+from tests.bench.ledger import ledger
 from tests.bench.measure import Result
 from tests.bench.step import training_step
 from tests.bench.stream import reader, sample, writer
@@ -26,6 +27,7 @@ USUAL = {
     "inference": inference,
     "fleet": fleet,
     "step": training_step,
+    "ledger": ledger,
 }
 BENCHMARKS = USUAL | {"evaluator": evaluator}
 
