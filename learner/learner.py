@@ -346,17 +346,18 @@ class Learner:
                 self._extends = written
             self._numbers.append(number)
             self._ledger.retire(replay["rows"], checkpoint=number)
+        ledger = self._ledger.table()
         return Checkpoint(
             step=self._step.step,
             model={name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()},
             optimiser={name: tensor.detach().cpu().numpy().copy() for name, tensor in self._step.tensors().items()},
             replay=replay,
-            ledger=self._ledger.table(),
+            ledger=ledger,
             retired=self._ledger.retired(),
             state={
                 "number": number,
                 "extends": self._extends,
-                "retired": self._ledger.total - len(self._ledger),
+                "retired": self._ledger.total - len(ledger["experience"]),
                 "stream": self._stream,
                 "version": self._publisher.version,
                 "moments": self._publisher.moments(),

@@ -259,19 +259,19 @@ def test_rows_of_the_ledger_leave_memory_once_they_are_on_disk(launch: Launch, s
     """What the frames in the ring, the checkpoint's parts and the evaluator's table say agree with what was written."""
     replay = ReplayConfig(capacity=100, min_fill=64, replay_ratio=2.0)
     learner, sink = launch(replay=replay, publish_every=0.001, slice=0.001)
-    written, table = 0, ExposureTable()
-    for _ in range(12):
+    table, taken = ExposureTable(), learner.snapshot(0)
+    path = checkpoints.save(taken, tmp_path, keep=2)
+    for _ in range(8):
         source.write(300)
         until(lambda: drained(learner, len(source.kinds)))
         until(lambda: settled(learner))
-        taken = learner.snapshot(written)
+        taken = learner.snapshot(taken.state["number"])
         path = checkpoints.save(taken, tmp_path, keep=2)
-        written = taken.state["number"]
     whole = archive.read_whole(path, taken.ledger)
     assert sum(whole["frames"]) == source.kinds.count(Exposure.EXPOSED)
     assert sum(whole["exposures"]) == taken.state["images"]
     assert len(set(whole["experience"])) == len(whole["experience"]) == learner.status().experiences
-    learner.snapshot(written)
+    learner.snapshot(taken.state["number"])
     assert len(learner.snapshot().ledger["experience"]) < len(whole["experience"]) / 2
     for info, payloads in sink.offers[:: LINGER // 2]:
         table.take(info.version, LedgerNews.unpack(unpack(payloads[PayloadKind.FULL])[LEDGER]))
