@@ -167,7 +167,7 @@ class Metric(Enum):
     LEARNER_STALENESS_MEAN_SECONDS = _gauge("learner_staleness_mean_seconds", "Mean staleness, lately.")
     LEARNER_STALENESS_MAX_VERSIONS = _gauge("learner_staleness_max_versions", "Greatest staleness, lately.")
     LEARNER_STALENESS_MAX_SECONDS = _gauge("learner_staleness_max_seconds", "Greatest staleness, lately.")
-    LEARNER_EXPERIENCES = _gauge("learner_ledger_experiences", "Experiences in the ledger's memory.")
+    LEARNER_EXPERIENCES = _gauge("learner_ledger_experiences", "Experiences in the ledger.")
     LEARNER_RESETS = _counter("learner_stream_resets_total", "Times the Redis server was found restarted empty.")
     LEARNER_HEALTH = _gauge("learner_health", "Health of the newest candidate, by measure.", "measure")
     LEARNER_HELD = _counter("learner_candidates_held_total", "Candidates kept from actors, by reason.", "reason")

@@ -153,7 +153,7 @@ class LearnerStatus:
         staleness_max_versions: Most over these frames; likewise `staleness_max_seconds`.
         versions_acknowledged: Versions of this process that the registry has said it keeps.
         versions_abandoned: Versions of this process that it refused, failed, or that newer ones displaced first.
-        experiences: Experiences in the ledger's memory.
+        experiences: Experiences in the ledger.
         counts: The accounting by actor.
         stream_resets: Times another server process was found behind the same address.
         health: What was measured at the newest candidate: `learner.candidates.examine`, and `learner.step.StepReport`

@@ -10,12 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
-import pyarrow as pa
-import pyarrow.parquet
 import ray
 import ray.exceptions
 
 from deploy.rundir import RunDirectory
+from learner import archive
 from learner import checkpoint as checkpoints
 from learner.checkpoint import Checkpoint
 
@@ -40,6 +39,7 @@ class Checkpointer:
         self._every = every
         self._keep = keep
         self._due = time.monotonic() + every
+        self._written = 0
         self._asked: Any = None
         self._writing: Future[Path] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -54,7 +54,7 @@ class Checkpointer:
             self._settle()
         if self._asked is None and time.monotonic() >= self._due:
             self._due = time.monotonic() + self._every
-            self._asked = learner.snapshot.remote()
+            self._asked = learner.snapshot.remote(self._written)
         if self._asked is None or self._writing is not None or not ray.wait([self._asked], timeout=0)[0]:
             return
         asked, self._asked = self._asked, None
@@ -91,9 +91,8 @@ class Checkpointer:
 
     def _write(self, checkpoint: Checkpoint) -> Path:
         path = checkpoints.save(checkpoint, self._directory.checkpoints, keep=self._keep)
-        partial = self._directory.path / ".ledger.parquet"
-        pyarrow.parquet.write_table(pa.table(dict(checkpoint.ledger)), partial)
-        partial.replace(self._directory.path / "ledger.parquet")
+        archive.write_whole(path, checkpoint.ledger, self._directory.path / "ledger.parquet")
+        self._written = int(checkpoint.state["number"])
         self._directory.event("checkpoint", step=checkpoint.step, version=checkpoint.state["version"])
         self._saved()
         return path

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from common.config import Keep, ModelConfig, PayloadDtype, RunConfig
+from common.config.learner import GuardMode
 from common.errors import ConfigError
 from deploy.store import server_limit
 
@@ -68,6 +69,7 @@ def needs(run: RunConfig) -> list[Need]:
         # In the learner, in its snapshot, in Ray's object store, and once more while it is written to disk.
         Need("learner.replay.capacity", "the replay buffer and its checkpoint", 4 * _buffer_bytes(run)),
         Need("learner.model", "the networks and their checkpoint", 4 * _checkpoint_bytes(run)),
+        *_guardrail_needs(run),
         Need("learner.versions_kept", "versions of the weights", _registry_bytes(run) + OFFERED * _version_bytes(run)),
         Need("actors.spool_bytes", "frames that wait while Redis is away", run.actors.count * spool),
         Need("actors.count", "the processes themselves", parts * PROCESS),
@@ -128,6 +130,13 @@ def _checkpoint_bytes(run: RunConfig) -> int:
     """Parameters and moments of what is trained, and the target encoder, float32."""
     model = run.learner.model
     return 4 * (4 * encoder_floats(model) + 3 * predictor_floats(model))
+
+
+def _guardrail_needs(run: RunConfig) -> list[Need]:
+    """The last healthy weights, which only a guardrail that rolls back keeps."""
+    if run.learner.guardrail.mode is not GuardMode.ROLLBACK:
+        return []
+    return [Need("learner.guardrail.mode", "the last healthy networks and moments", _checkpoint_bytes(run))]
 
 
 def _version_bytes(run: RunConfig) -> int:

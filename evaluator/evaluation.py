@@ -8,7 +8,7 @@ Data flow::
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from math import isfinite
@@ -24,6 +24,7 @@ from common.health.spectrum import lidar
 from common.health.views import augment
 from common.ijepa.model import IJepa
 from common.ijepa.vit import VisionTransformer
+from common.ledger import Exposed, ExposureTable
 from common.messages import Datum, VersionInfo
 from common.status import EvaluatorStatus
 from evaluator.budget import cpu_clock, no_pause
@@ -37,6 +38,9 @@ from evaluator.scores import NotMeasurable, Result, Score, mean_sample
 
 SCHEMA = 1
 """Version of the rows of `evaluations.jsonl`, described in `evaluator/README.md`."""
+
+
+_LEDGER_FIELDS = ("exposures", "undone", "admitted_step", "first_step", "last_step", "first_ns", "last_ns")
 
 
 class EncoderName(StrEnum):
@@ -67,6 +71,9 @@ class Evaluation:
         experiences: Loss of each experience, also of those that ended later.
         counts: What became of the experiences so far.
         skipped: Versions that came and went unmeasured before this one, since the start.
+        exposed: What the learner's ledger said of these experiences at this version; those it is not known to have
+            admitted are missing.
+        ledger_gaps: Times that rows of the ledger may have changed unseen, since the start.
     """
 
     info: VersionInfo
@@ -80,6 +87,8 @@ class Evaluation:
     experiences: tuple[ExperienceLoss, ...]
     counts: ArchiveCounts
     skipped: int
+    exposed: Mapping[str, Exposed] = field(default_factory=dict[str, Exposed])
+    ledger_gaps: int = 0
 
     def rows(self) -> list[dict[str, Any]]:
         """Gives plain JSON for `evaluations.jsonl`: one row of the version, then one of each experience."""
@@ -100,12 +109,14 @@ class Evaluation:
             "learner_health": {name: value if isfinite(value) else None for name, value in self.info.health.items()},
             "losses": _rows(self.losses),
             "experiences": asdict(self.counts),
+            "ledger_gaps": self.ledger_gaps,
         }
         return [summary, *({**head, "row": "experience", **self._experience_row(item)} for item in self.experiences)]
 
     def _experience_row(self, item: ExperienceLoss) -> dict[str, Any]:
         experience = item.experience
         live = experience.kind is not Kind.PLACEBO
+        exposed = self.exposed.get(experience.name)
         return {
             "experience": experience.name,
             "actor": experience.actor,
@@ -117,6 +128,7 @@ class Evaluation:
             "age": _age(item, self.info) if live else None,
             "frames": len(experience.frames),
             "loss": item.loss,
+            **{name: exposed and getattr(exposed, name) for name in _LEDGER_FIELDS},
         }
 
 
@@ -126,6 +138,9 @@ class Evaluator:
     Args:
         run: The run.
         probe_set: Labelled frames, or None where there are none: only experiences are measured then.
+
+    Attributes:
+        exposures: The learner's ledger as of the version that is measured next; to be fed before each evaluation.
     """
 
     def __init__(self, run: RunConfig, probe_set: ProbeSet | None) -> None:
@@ -143,6 +158,7 @@ class Evaluator:
         self._cpu_seconds = 0.0
         self._baselines: dict[EncoderName, tuple[ProbeScores, Health | NotMeasurable]] = {}
         self._last: Evaluation | None = None
+        self.exposures = ExposureTable()
         self._evaluations = 0
         self._skipped = 0
         self._activity = "waiting"
@@ -160,6 +176,7 @@ class Evaluator:
             pause: Called after each slice of work (about 100 ms). What it raises gives up this evaluation and leaves
                 the evaluator as it was.
         """
+        exposed = self.exposures
         wall, cpu, before = time.monotonic(), self._cpu(), self._cpu_seconds
 
         def counted_pause() -> None:
@@ -188,6 +205,8 @@ class Evaluator:
             experiences=tuple(measured),
             counts=self._archive.counts,
             skipped=self._skipped,
+            exposed={item.experience.name: row for item in measured if (row := exposed.get(item.experience.name))},
+            ledger_gaps=exposed.gaps,
         )
         return self._last
 

@@ -19,6 +19,7 @@ from common.catalogue import Role
 from common.config import RunConfig
 from common.exposure import ExposureRule
 from common.ijepa.model import IJepa
+from common.ledger import LEDGER, LedgerNews
 from common.metrics import Metrics
 from common.process import settle
 from common.status import EvaluatorStatus
@@ -143,7 +144,11 @@ class EvaluatorShell:
         if found is None:
             return False
         info, payload = found
-        self._model.load_state_dict(unpack(payload))
+        parameters = unpack(payload)
+        news = parameters.pop(LEDGER, None)
+        self._model.load_state_dict(parameters)
+        if news is not None:
+            self._evaluator.exposures.take(info.version, LedgerNews.unpack(news))
         budget.pause()
         evaluation = self._evaluator.evaluate(info, self._model, lambda: self._between(budget))
         self._version = info.version

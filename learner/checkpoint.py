@@ -4,15 +4,17 @@ checkpoints/step-000001234/
     model.safetensors       the three networks, float32
     optimiser.safetensors   moments, mask generator
     replay.safetensors      the replay buffer: an empty one would fake forgetting
-    ledger.json             what was trained on
+    ledger.json             what was trained on: the rows in memory
+    retired-….parquet       the rows that have left it
     state.json              schema, step, version, limiter, stream positions and counters; written last
 """
 
+import errno
 import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from common.errors import CheckpointError, RunError
+from learner import archive
 
 SCHEMA = 2
 
@@ -37,8 +40,10 @@ class Checkpoint:
         model: Parameters and buffers by name, float32.
         optimiser: The training step's tensors by name.
         replay: The replay buffer's arrays.
-        ledger: The ledger's table.
-        state: The rest, JSON-able.
+        ledger: The ledger's rows in memory.
+        retired: Rows that are to be kept and have been retired since the checkpoint `state["extends"]`; `load` leaves
+            them on disk.
+        state: The rest, JSON-able; `number` is the checkpoint's own, `extends` that of the one before.
     """
 
     step: int
@@ -47,6 +52,7 @@ class Checkpoint:
     replay: Arrays
     ledger: Mapping[str, list[Any]]
     state: Mapping[str, Any]
+    retired: Mapping[str, list[Any]] = field(default_factory=dict[str, list[Any]])
 
 
 def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
@@ -55,7 +61,8 @@ def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
     Checkpoints of later steps go too: steps only ever go back by a rollback, and they hold what it undid.
 
     Raises:
-        RunError: The disk is full or refuses; what was begun is removed.
+        RunError: The disk is full or refuses, or the checkpoint that this one extends is gone; what was begun is
+            removed.
     """
     target = folder / f"step-{checkpoint.step:09d}"
     partial = folder / f".partial-{checkpoint.step:09d}"
@@ -67,6 +74,7 @@ def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
             arrays = {key: np.require(array, requirements="C") for key, array in getattr(checkpoint, name).items()}
             _write(partial / f"{name}.safetensors", safetensors.numpy.save(arrays))
         _write(partial / "ledger.json", json.dumps(checkpoint.ledger).encode())
+        archive.extend(_extended(checkpoint, folder), partial, checkpoint.retired)
         state = {"v": SCHEMA, "step": checkpoint.step, **checkpoint.state}
         _write(partial / "state.json", json.dumps(state).encode())
         if target.exists():  # of the same step; no moment may see it half removed
@@ -81,6 +89,17 @@ def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
     for old in (*folder.glob(".partial-*.old"), *undone, *complete[: -keep - len(undone)]):
         shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def _extended(checkpoint: Checkpoint, folder: Path) -> Path | None:
+    """Finds the checkpoint that has the rows retired before."""
+    number = checkpoint.state.get("extends", 0)
+    if not number:
+        return None
+    for path in reversed(_complete(folder)):
+        if json.loads((path / "state.json").read_text("utf-8")).get("number") == number:
+            return path
+    raise FileNotFoundError(errno.ENOENT, f"the checkpoint {number}, which it extends, is not in {folder}")
 
 
 def latest(folder: Path) -> Path | None:
@@ -104,7 +123,14 @@ def load(path: Path) -> Checkpoint:
             for name in ("model", "optimiser", "replay")
         }
         ledger = json.loads((path / "ledger.json").read_text("utf-8"))
-        return Checkpoint(step=int(state["step"]), ledger=ledger, state=state, **arrays)
+        return Checkpoint(
+            step=int(state["step"]),
+            model=arrays["model"],
+            optimiser=arrays["optimiser"],
+            replay=arrays["replay"],
+            ledger=ledger,
+            state=state,
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
 

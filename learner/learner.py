@@ -42,6 +42,8 @@ from learner.step import TrainingStep
 from learner.trainer import BUFFER, MODEL, IJepaTrainer
 
 IDLE = 0.02
+NUMBERS = 64
+"""Checkpoints on their way to disk whose number is known when it has got there."""
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +103,13 @@ class Learner:
             forget_activations=config.checkpoint_activations,
         )
         version = max(version, int(state.get("version", 0)))
-        self._ledger = Ledger.from_table(checkpoint.ledger, version=version) if checkpoint else Ledger()
+        self._ledger = (
+            Ledger.from_table(checkpoint.ledger, version=version, gone=int(state.get("retired", 0)))
+            if checkpoint
+            else Ledger()
+        )
+        self._extends = int(state.get("number", 0))
+        self._numbers = deque([self._extends], maxlen=NUMBERS)
         self._limiter = SampleToInsertLimiter.from_config(config.replay, config.optim.batch_size)
         self._buffer = ReplayBuffer.from_config(
             config.replay,
@@ -213,7 +221,7 @@ class Learner:
             staleness_max_seconds=most[1],
             versions_acknowledged=self._sink.acknowledged,
             versions_abandoned=self._sink.abandoned,
-            experiences=len(self._ledger),
+            experiences=self._ledger.total,
             counts=self._ingest.counts(),
             stream_resets=self._ingest.resets,
             health=dict(self._candidates.health or self._model.health),
@@ -226,9 +234,15 @@ class Learner:
         """Hash of the encoder's parameters by published version."""
         return self._publisher.digests()
 
-    def snapshot(self) -> Checkpoint:
-        """Takes a consistent checkpoint between two steps, while the ingest stands still; writers do not notice."""
-        return self._ask(self._snapshot)
+    def snapshot(self, written: int | None = None) -> Checkpoint:
+        """Takes a consistent checkpoint between two steps, while the ingest stands still; writers do not notice.
+
+        Args:
+            written: Number of the newest checkpoint that is on disk, 0 for none: rows of the ledger that it holds as
+                retired leave memory, and others are retired into this one. None retires nothing, for who does not
+                write.
+        """
+        return self._ask(lambda: self._snapshot(written))
 
     def drain(self, timeout: float) -> None:
         """Waits until everything written so far has been read, for at most `timeout` seconds."""
@@ -331,18 +345,30 @@ class Learner:
             except Exception as error:  # belongs to the one who asked
                 answer.set_exception(error)
 
-    def _snapshot(self) -> Checkpoint:
+    def _snapshot(self, written: int | None) -> Checkpoint:
         with self._ingest.hold():
             self._users[BUFFER].update()
             ingest = self._ingest.state()
-        model = self._model.model
+        model, replay = self._model.model, self._buffer.arrays()
+        number = max(wall.time_ns(), self._numbers[-1] + 1)
+        if written is not None:
+            if written in self._numbers:  # else one of a learner before this, which knew of other rows
+                self._ledger.forget(written)
+                self._extends = written
+            self._numbers.append(number)
+            self._ledger.retire(replay["rows"], checkpoint=number)
+        ledger = self._ledger.table()
         return Checkpoint(
             step=self._step.step,
             model={name: tensor.detach().cpu().numpy().copy() for name, tensor in model.state_dict().items()},
             optimiser={name: tensor.detach().cpu().numpy().copy() for name, tensor in self._step.tensors().items()},
-            replay=self._buffer.arrays(),
-            ledger=self._ledger.table(),
+            replay=replay,
+            ledger=ledger,
+            retired=self._ledger.retired(),
             state={
+                "number": number,
+                "extends": self._extends,
+                "retired": self._ledger.total - len(ledger["experience"]),
                 "stream": self._stream,
                 "version": self._publisher.version,
                 "moments": self._publisher.moments(),

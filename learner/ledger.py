@@ -56,10 +56,16 @@ class Ledger:
         self._free: list[int] = []
         self._version = 0
         self._since = 0
+        self._gone = 0
 
     def __len__(self) -> int:
         """Experiences in memory."""
         return len(self._rows)
+
+    @property
+    def total(self) -> int:
+        """Experiences ever admitted, those included that have left memory."""
+        return len(self._rows) + self._gone
 
     @property
     def experiences(self) -> list[str]:
@@ -163,6 +169,7 @@ class Ledger:
             self._since = max(self._since, int(self._changed[slot]))
             self._retired[slot] = 0
             self._free.append(slot)
+        self._gone += len(gone)
 
     def table(self) -> Table:
         """All rows that are not retired; `slot` is theirs, `experience`, `visit`, `world` and `actor` are words."""
@@ -173,12 +180,13 @@ class Ledger:
         return self._table([(name, slot) for name, slot in self._rows.items() if self._retired[slot]])
 
     @classmethod
-    def from_table(cls, table: Mapping[str, list[Any]], *, version: int = 0) -> "Ledger":
+    def from_table(cls, table: Mapping[str, list[Any]], *, version: int = 0, gone: int = 0) -> "Ledger":
         """Rebuilds the ledger that gave this table.
 
         Args:
             table: What `table` gave.
             version: Newest version that anybody may have seen: what came between the table and it is not known here.
+            gone: Experiences that had left memory before.
         """
         ledger = cls()
         slots: list[int] = table["slot"]
@@ -193,7 +201,7 @@ class Ledger:
         for name in _NUMBERS:
             ledger._numbers[name][slots] = table[name]
         ledger._newest = dict(zip(table["actor"], slots, strict=True))  # of equal actors the last one stays
-        ledger._version = version
+        ledger._version, ledger._gone = version, gone
         ledger._since = version + 1 if slots else 0
         ledger._changed[slots] = version + 1
         return ledger

@@ -62,9 +62,9 @@ class LearnerShell:
         """Hash of the encoder's parameters by published version."""
         return self._learner.published()
 
-    def snapshot(self) -> Checkpoint:
-        """Takes a consistent checkpoint."""
-        return self._learner.snapshot()
+    def snapshot(self, written: int) -> Checkpoint:
+        """Takes a consistent checkpoint; see `Learner.snapshot`."""
+        return self._learner.snapshot(written)
 
     def pause(self) -> None:
         """Stops training."""

@@ -61,7 +61,7 @@ class GuardrailConfig:
     patience: int = 3
     lr_cut: float = 0.5
     rollbacks: int = 3
-    frames: int = 128
+    frames: int = 64
 
     def __post_init__(self) -> None:
         checks.not_negative(self, "min_rankme", "min_feature_std", "rollbacks")

@@ -13,6 +13,7 @@ from tests.bench.collect import collect
 from tests.bench.evaluator import evaluator
 from tests.bench.fleet import fleet
 from tests.bench.inference import inference
+from tests.bench.ledger import ledger
 from tests.bench.masks import masks
 from tests.bench.measure import Result
 from tests.bench.replay import replay
@@ -30,6 +31,7 @@ USUAL = {
     "fleet": fleet,
     "masks": masks,
     "step": training_step,
+    "ledger": ledger,
 }
 BENCHMARKS = USUAL | {"evaluator": evaluator}
 

@@ -9,10 +9,11 @@ import torch
 from common.config.learner import LearnerConfig
 from common.config.run import EvaluatorConfig, RunConfig, WorldConfig
 from common.ijepa.model import IJepa
+from common.ledger import COLUMNS, LedgerNews
 from common.messages import VersionInfo
 from evaluator.encoders import Pixels, batch_size, encode
 from evaluator.evaluation import SCHEMA, EncoderName, Evaluation, Evaluator
-from evaluator.experience import Kind
+from evaluator.experience import Experience, Kind
 from evaluator.health import Health
 from evaluator.probes import Task
 from evaluator.scores import NotMeasurable, Score
@@ -234,3 +235,26 @@ def test_experiences_are_bounded_by_the_config() -> None:
     for datum, kind in Life().live(400):
         made.observe(datum, kind)
     assert made.status().experiences == 12
+
+
+def test_rows_carry_what_the_ledger_says_of_that_version() -> None:
+    made = evaluator()
+    name = next(item.name for item in made_followed(made) if item.kind is Kind.EXPOSED)
+    columns = {column: np.array([number]) for number, column in enumerate(COLUMNS, 10)}
+    made.exposures.take(1, LedgerNews(experiences=(name,), columns=columns))
+    first = made.evaluate(info(1, 241.0), model())
+    made.exposures.take(
+        2, LedgerNews(experiences=(name,), columns={key: column + 100 for key, column in columns.items()})
+    )
+    second = made.evaluate(info(2, 241.0), model())
+    for evaluation, more in ((first, 0), (second, 100)):
+        rows = {row["experience"]: row for row in evaluation.rows()[1:]}
+        assert rows[name]["exposures"] == 10 + COLUMNS.index("exposures") + more
+        assert rows[name]["last_step"] == 10 + COLUMNS.index("last_step") + more
+        unknown = [row for row in rows.values() if row["experience"] != name]
+        assert unknown
+        assert all(row["exposures"] is None and row["last_step"] is None for row in unknown)
+
+
+def made_followed(made: Evaluator) -> list[Experience]:
+    return [item.experience for item in made.evaluate(info(0, 241.0), model()).experiences]

@@ -10,12 +10,15 @@ import pytest
 from common.config import Keep, ReplayConfig, RunConfig
 from common.errors import CheckpointError
 from common.exposure import Exposure
+from common.ledger import LEDGER, ExposureTable, LedgerNews
 from common.status import ReaderCounts
 from common.stream import CaptureJournal, StreamKeys, StreamWriter, connect
 from common.weights import PayloadKind, digest, unpack
 from deploy.store import EmbeddedStore
+from learner import archive
 from learner import checkpoint as checkpoints
 from learner.learner import Learner
+from learner.ledger import LINGER
 from tests.learner.source import RULE, SIDE, STREAM, Launch, Make, Sink, Source, drained, settled, until
 
 
@@ -266,3 +269,36 @@ def test_a_slice_waits_for_new_frames(config: RunConfig, source: Source) -> None
         until(lambda: learner.status().step > steps)
     finally:
         learner.close()
+
+
+def test_rows_of_the_ledger_leave_memory_once_they_are_on_disk(launch: Launch, source: Source, tmp_path: Path) -> None:
+    """What the frames in the ring, the checkpoint's parts and the evaluator's table say agree with what was written."""
+    replay = ReplayConfig(capacity=100, min_fill=64, replay_ratio=2.0)
+    learner, sink = launch(replay=replay, publish_every=0.001, slice=0.001)
+    table, taken = ExposureTable(), learner.snapshot(0)
+    path = checkpoints.save(taken, tmp_path, keep=2)
+    for _ in range(8):
+        source.write(300)
+        until(lambda: drained(learner, len(source.kinds)))
+        until(lambda: settled(learner))
+        taken = learner.snapshot(taken.state["number"])
+        path = checkpoints.save(taken, tmp_path, keep=2)
+    whole = archive.read_whole(path, taken.ledger)
+    assert sum(whole["frames"]) == source.kinds.count(Exposure.EXPOSED)
+    assert sum(whole["exposures"]) == taken.state["images"]
+    assert len(set(whole["experience"])) == len(whole["experience"]) == learner.status().experiences
+    learner.snapshot(taken.state["number"])
+    assert len(learner.snapshot().ledger["experience"]) < len(whole["experience"]) / 2
+    for info, payloads in sink.offers[:: LINGER // 2]:
+        table.take(info.version, LedgerNews.unpack(unpack(payloads[PayloadKind.FULL])[LEDGER]))
+    info, payloads = sink.offers[-1]
+    table.take(info.version, LedgerNews.unpack(unpack(payloads[PayloadKind.FULL])[LEDGER]))
+    assert table.gaps == 0
+    told = [table.get(name) for name in whole["experience"]]
+    assert [row and row.exposures for row in told] == whole["exposures"]
+    assert [row and row.last_step for row in told] == whole["last_step"]
+    learner.close()
+    again, _ = launch(checkpoint=checkpoints.load(path), replay=replay)
+    assert again.status().experiences == len(whole["experience"])
+    last = again.snapshot()
+    assert archive.read_whole(checkpoints.save(last, tmp_path, keep=2), last.ledger) == whole

@@ -77,16 +77,17 @@ def main(url: str, folder: Path) -> None:
     def tell(status: LearnerStatus) -> None:
         dump("learner", asdict(status) | {"relayed": relay.version, "metrics_port": learner.metrics_port()}, folder)
 
-    snapshots = 0
+    snapshots = written = 0
     due = time.monotonic() + SNAPSHOT_EVERY
     while not ended.wait(1.0):
         tell(learner.status())
         if time.monotonic() >= due:
             due += SNAPSHOT_EVERY
             snapshots += 1
-            snapshot = learner.snapshot()
+            snapshot = learner.snapshot(written)
             if snapshots % SAVED == 0:
                 save(snapshot, checkpoints, keep=1)
+                written = snapshot.state["number"]
             del snapshot  # else two of them at the next
     status, last = learner.stop(DRAIN)
     save(last, checkpoints, keep=1)
