@@ -38,10 +38,10 @@ class GuardrailConfig:
     """Gate between the learner and everybody who uses its weights.
 
     The limits tell collapse from a young network, which is near it. Measured on 128 frames of one or three Freedoom
-    worlds, the demo's network before its first step has RankMe 8.9 to 10.7 and a deviation of 0.17 to 0.30; on the same
-    frames at a quarter of their brightness 2.9 and 0.054; driven into collapse (no regulariser, EMA 0, lr 1e-2) it
-    falls to 1.5 and 0.048 within 30 steps of 32 frames. An actor that stands in the dark and sees four different
-    frames gives 1.2 and 0.020: such weights are held until it moves.
+    worlds, the demo's network before its first step has RankMe 8.9 to 10.7 (on 64 frames 7.1 to 8.1) and a deviation of
+    0.17 to 0.30; on frames at a quarter of their brightness 2.9 (2.5) and 0.054. Driven into collapse (no regulariser,
+    EMA 0, lr 1e-2) it falls to 1.5 and 0.048 within 30 steps of 32 frames. An actor that stands in the dark and sees
+    four different frames gives 1.2 and 0.020: such weights are held until it moves.
 
     Attributes:
         mode: `observe`, `hold` or `rollback`.
