@@ -15,6 +15,7 @@ from tests.bench.fleet import fleet
 from tests.bench.inference import inference
 from tests.bench.measure import Result
 from tests.bench.step import training_step
+from tests.bench.strategies import strategies
 from tests.bench.stream import reader, sample, writer
 
 USUAL = {
@@ -27,11 +28,11 @@ USUAL = {
     "fleet": fleet,
     "step": training_step,
 }
-BENCHMARKS = USUAL | {"evaluator": evaluator}
+BENCHMARKS = USUAL | {"evaluator": evaluator, "strategies": strategies}
 
 
 def main(names: list[str]) -> int:
-    """Runs the benchmarks with these names; without names all but the evaluator's, about fifteen minutes."""
+    """Runs the benchmarks with these names; without names those that are `USUAL`, about fifteen minutes."""
     if unknown := set(names) - BENCHMARKS.keys():
         print(f"unknown benchmark {sorted(unknown)[0]!r}: must be one of {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2

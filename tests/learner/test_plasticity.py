@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import pytest
 import torch
 from torch import Tensor
@@ -43,9 +45,7 @@ def test_treatments_come_when_they_are_due(every: int) -> None:
     for index in range(7):
         step(frames(index))
         norms.append(float(weight.detach().norm()))
-    assert [round(norms[0] / norm) for norm in norms] == [
-        2 ** (done // every - (every == 1)) for done in range(1, 8)
-    ]
+    assert [round(norms[0] / norm) for norm in norms] == [2 ** (done // every - (every == 1)) for done in range(1, 8)]
 
 
 def test_shrink_and_perturb_is_its_formula_and_spares_vectors_and_the_target() -> None:
@@ -141,5 +141,5 @@ def test_no_hook_stays_behind() -> None:
     "fields", [{"every": 5}, {"shrink": 0.9}, {"every": -1, "shrink": 0.9}, {"every": 1, "shrink": 1.1}]
 )
 def test_settings_that_do_nothing_are_refused(fields: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="learner.plasticity"):
+    with pytest.raises(ConfigError, match=r"learner\.plasticity"):
         PlasticityConfig(**fields)  # pyright: ignore[reportArgumentType]
