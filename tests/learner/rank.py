@@ -65,7 +65,7 @@ def main(folder: Path, ranks: int, rank: int) -> None:
     """Trains every recipe and writes what came of it."""
     torch.set_num_threads(1)
     store = (folder / "rendezvous").as_uri()
-    dist.init_process_group("gloo", init_method=store, world_size=ranks, rank=rank, timeout=timedelta(seconds=60))
+    dist.init_process_group("gloo", init_method=store, world_size=ranks, rank=rank, timeout=timedelta(seconds=200))
     for name, recipe in TOGETHER.items():
         save_file(train(recipe, ranks, rank), folder / f"{name}.{rank}.safetensors")
     save_file(broken(rank), folder / f"broken.{rank}.safetensors")

@@ -14,6 +14,8 @@ from tests.learner.rank import STEPS
 
 RANKS = 2
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -27,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for rank, log in enumerate(logs)
     ]
     try:
-        codes = [process.wait(100) for process in processes]
+        codes = [process.wait(250) for process in processes]
     finally:
         for process in processes:
             process.kill()
