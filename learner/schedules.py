@@ -1,6 +1,8 @@
 """Learning rate, weight decay and target momentum as functions of the step alone: nothing to save, nothing to resume.
 
-`step` counts optimiser steps from 0: the values are those of the step that comes next.
+`step` counts optimiser steps from 0: the values are those of the step that comes next. The first step has the first
+value. I-JEPA's own code counts a step before it looks up its cosines, so that its learning rate after the warm-up and
+its weight decay are one step ahead of these; its warm-up and its target momentum are the same.
 """
 
 import math

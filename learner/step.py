@@ -31,8 +31,8 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _NUMBERS = {"step", "lr_factor", "moment"}
 
 _BETAS = {Optimizer.ADAMW: (0.9, 0.999), Optimizer.RMSPROP: (0.0, 0.99)}
-"""AdamW whose first average forgets at once is RMSprop with decoupled decay. (RMSprop knows no bias correction, which
-is gone after some hundred steps.)"""
+"""AdamW whose first average forgets at once is RMSprop with decoupled decay, at AdamW's price. RMSprop knows no bias
+correction; it is gone after some hundred steps."""
 
 _SCALARS = ("loss", "regulariser", "grad_norm", "feature_std", "target_std", "skipped")
 

@@ -75,10 +75,10 @@ class LearnerConfig:
     """One learner: network, optimisation, replay, and how often it publishes and saves.
 
     Attributes:
-        compile: Let `torch.compile` fuse the transformer blocks: about a minute at the start, for one graph of each kind
-            of block; the sizes that change from batch to batch are variables in it.
+        compile: Let `torch.compile` fuse the transformer blocks: a minute or so at the start, for one graph of each
+            kind of block; the sizes that change from batch to batch are variables in it.
         checkpoint_activations: Forget what is inside the transformer blocks and compute it again on the way back: about
-            a third more work, a fraction of the memory.
+            a quarter more time, a fraction of the memory.
         device: `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads of torch in the learner's process.
         nice: Unix niceness of the learner's process, so that actors keep their pace on a shared machine.

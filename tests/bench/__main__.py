@@ -18,6 +18,7 @@ from tests.bench.masks import masks
 from tests.bench.measure import Result
 from tests.bench.replay import replay
 from tests.bench.step import training_step
+from tests.bench.strategies import strategies
 from tests.bench.stream import reader, sample, writer
 
 USUAL = {
@@ -33,11 +34,11 @@ USUAL = {
     "step": training_step,
     "ledger": ledger,
 }
-BENCHMARKS = USUAL | {"evaluator": evaluator}
+BENCHMARKS = USUAL | {"evaluator": evaluator, "strategies": strategies}
 
 
 def main(names: list[str]) -> int:
-    """Runs the benchmarks with these names; without names all but the evaluator's, about fifteen minutes."""
+    """Runs the benchmarks with these names; without names those that are `USUAL`, about fifteen minutes."""
     if unknown := set(names) - BENCHMARKS.keys():
         print(f"unknown benchmark {sorted(unknown)[0]!r}: must be one of {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2

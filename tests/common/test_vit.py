@@ -1,3 +1,6 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false
+
 import pytest
 import torch
 from torch import Tensor
@@ -13,7 +16,7 @@ def strong(block: Block) -> Block:
     """Weights so large that every part of the block matters."""
     with torch.no_grad():
         for value in block.parameters():
-            value += 0.2 * torch.randn(value.shape, generator=torch.Generator().manual_seed(value.numel()))
+            value.add_(torch.randn(value.shape, generator=torch.Generator().manual_seed(value.numel())), alpha=0.2)
     return block
 
 

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from common.config import MaskConfig, ModelConfig, OptimConfig, Optimizer, PlasticityConfig, Regulariser
 from common.config.optim import EmaSchedule, Schedule
+from common.ijepa.masks import Masks, MultiBlockSampler
 from common.ijepa.model import IJepa
 from learner.step import TrainingStep
 
 SMALL = ModelConfig(patch_size=12, dim=32, depth=2, heads=2, predictor_dim=16, predictor_depth=1, predictor_heads=2)
 SIZE = (96, 96)
+BASIC = OptimConfig(batch_size=8, warmup_steps=4, regulariser=Regulariser.NONE)
 
 
 @dataclass
@@ -37,8 +39,8 @@ class Ticks:
 class Recipe:
     """A small training step's settings."""
 
-    optim: OptimConfig = OptimConfig(batch_size=8, warmup_steps=4, regulariser=Regulariser.NONE)
-    plasticity: PlasticityConfig = PlasticityConfig()
+    optim: OptimConfig = field(default_factory=lambda: BASIC)
+    plasticity: PlasticityConfig = field(default_factory=PlasticityConfig)
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def but(self, **fields: Any) -> "Recipe":
@@ -48,9 +50,8 @@ class Recipe:
     def build(self, seed: int = 0, **options: Any) -> TrainingStep:
         """Makes the step and its network."""
         model = IJepa(SMALL, SIZE, seed=seed)
-        return TrainingStep(
-            model, self.optim, MaskConfig(), self.plasticity, seed=seed, **({"clock": Ticks()} | self.options | options)
-        )
+        given: dict[str, Any] = {"clock": Ticks(), **self.options, **options}
+        return TrainingStep(model, self.optim, MaskConfig(), self.plasticity, seed=seed, **given)
 
 
 PLAIN = Recipe()
@@ -76,6 +77,23 @@ STRATEGIES = {
 }
 """One flag at a time."""
 
+TOGETHER = {
+    name: replace(STRATEGIES[name].but(batch_size=16), plasticity=STRATEGIES[name].plasticity)
+    for name in (
+        "plain",
+        "vicreg",
+        "sigreg",
+        "teacher",
+        "orthogonal",
+        "clip",
+        "half-life in seconds",
+        "shrink and perturb",
+        "dormant",
+        "checkpointed",
+    )
+}
+"""What several ranks must agree on."""
+
 
 def frames(seed: int = 0, batch: int = 8) -> Tensor:
     """Smooth random pictures (frames_BHWC)."""
@@ -83,6 +101,11 @@ def frames(seed: int = 0, batch: int = 8) -> Tensor:
     coarse = torch.randint(0, 256, (batch, 3, 6, 6), generator=generator).float()
     fine = torch.nn.functional.interpolate(coarse, SIZE, mode="bilinear")
     return fine.permute(0, 2, 3, 1).to(torch.uint8).contiguous()
+
+
+def masks_of(seed: int, batch: int = 8) -> Masks:
+    """Masks for a batch of `frames`."""
+    return MultiBlockSampler(MaskConfig(), (8, 8), seed).sample(batch)
 
 
 def parameters(step: TrainingStep) -> dict[str, Tensor]:

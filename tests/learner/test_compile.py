@@ -18,7 +18,7 @@ inductor = pytest.param(
 
 @pytest.fixture(params=["aot_eager", inductor])
 def backend(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What runs the captured graphs: torch's own kernels in the default suite; `inductor`, as in a run, takes minutes."""
+    """What runs the captured graphs: torch's own kernels; and what a run uses, which takes minutes to compile."""
     torch.compiler.reset()
     with (
         torch.compiler.set_stance(force_backend=request.param),
@@ -62,6 +62,6 @@ def test_treatments_see_the_units_of_compiled_blocks() -> None:
     with torch.compiler.set_stance(force_backend="aot_eager"):
         step(frames())
         assert not awake(step)
-    step(frames())
-    assert awake(step)
+        step(frames())
+        assert awake(step)
     torch.compiler.reset()

@@ -1,3 +1,5 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import pytest
 import torch
 from torch import Tensor
@@ -139,5 +141,5 @@ def test_no_hook_stays_behind() -> None:
     "fields", [{"every": 5}, {"shrink": 0.9}, {"every": -1, "shrink": 0.9}, {"every": 1, "shrink": 1.1}]
 )
 def test_settings_that_do_nothing_are_refused(fields: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="learner.plasticity"):
+    with pytest.raises(ConfigError, match=r"learner\.plasticity"):
         PlasticityConfig(**fields)  # pyright: ignore[reportArgumentType]

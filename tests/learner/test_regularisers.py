@@ -1,3 +1,6 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false
+
 import numpy as np
 import pytest
 import torch
@@ -129,7 +132,7 @@ def test_teacher_follows_by_its_momentum_unless_the_step_was_undone() -> None:
     term = SlowTeacher(OptimConfig(teacher_ema=0.75), model, 0)
     with torch.no_grad():
         for value in model.context_encoder.parameters():
-            value += 1.0
+            value.add_(1.0)
     before = [value.clone() for value in term.teacher.parameters()]
     term.follow(model, torch.tensor(False))
     assert all(torch.equal(a, b) for a, b in zip(before, term.teacher.parameters(), strict=True))

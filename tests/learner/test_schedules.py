@@ -58,7 +58,7 @@ def test_weight_decay_grows_along_half_a_cosine() -> None:
 
 
 def test_the_papers_schedules_are_the_official_ones() -> None:
-    """The official code counts a step before it uses it, so its cosines are one step ahead; warm-up and momentum agree."""
+    """Its cosines are one step ahead, for it counts a step before it uses it; warm-up and momentum are equal."""
     paper = config(
         schedule=Schedule.COSINE,
         weight_decay=0.04,
