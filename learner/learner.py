@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pamiq_core import time as pamiq_time
 from pamiq_core.data import DataUsersDict
 from pamiq_core.model import TrainingModelsDict
 from pamiq_core.trainer import TrainersDict
@@ -32,6 +33,7 @@ from common.status import LearnerStatus
 from common.stream import StreamKeys, StreamReader, connect
 from common.weights import DTYPES, WeightSink
 from learner.checkpoint import Checkpoint
+from learner.device import choose_device
 from learner.ingest import Ingest
 from learner.ledger import Ledger
 from learner.limiter import SampleToInsertLimiter
@@ -43,13 +45,6 @@ from learner.trainer import BUFFER, MODEL, IJepaTrainer
 IDLE = 0.02
 
 _log = logging.getLogger(__name__)
-
-
-def choose_device(name: str) -> torch.device:
-    """Turns the config's `auto`, `cpu` or `cuda:N` into a device."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 class Learner:
@@ -89,7 +84,14 @@ class Learner:
         state: Mapping[str, Any] = checkpoint.state if checkpoint else {}
 
         model = IJepa(config.model, run.world.image_size, seed=run.seed)
-        self._step = TrainingStep(model, config.optim, config.masks, seed=run.seed, device=choose_device(config.device))
+        self._step = TrainingStep(
+            model,
+            config.optim,
+            config.masks,
+            seed=run.seed,
+            device=choose_device(config.device),
+            clock=pamiq_time.time,
+        )
         self._ledger = Ledger.from_table(checkpoint.ledger) if checkpoint else Ledger()
         self._limiter = SampleToInsertLimiter.from_config(config.replay, config.optim.batch_size)
         self._ring = ReplayRing(

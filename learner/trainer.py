@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from pamiq_core.trainer import Trainer
 
+from learner.device import Staging
 from learner.ledger import Ledger
 from learner.limiter import SampleToInsertLimiter
 from learner.publication import PublishedModel
@@ -55,6 +56,7 @@ class IJepaTrainer(Trainer):
     ) -> None:
         super().__init__(BUFFER)
         self._step = step
+        self._stage = Staging(step.device)
         self._ring = ring
         self._limiter = limiter
         self._ledger = ledger
@@ -119,7 +121,7 @@ class IJepaTrainer(Trainer):
         drawn = wall.time_ns()
         batch = self._ring.sample(self._batch)
         self._limiter.sample(self._batch)
-        report = self._step(torch.from_numpy(batch.frames_BHWC))  # pyright: ignore[reportUnknownMemberType]
+        report = self._step(self._stage(batch.frames_BHWC))
         self._moments.append((wall.monotonic(), self._batch))
         self._timed(batch, drawn, wall.time_ns())
         return _Done(batch.rows_B, self._step.step, wall.time_ns(), report)
