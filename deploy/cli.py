@@ -1,4 +1,4 @@
-"""The command line: `engram run`, `engram resume`, `engram worlds`."""
+"""The command line: `engram run`, `engram resume`, `engram worlds`, `engram bench`."""
 
 import os
 import shutil
@@ -26,6 +26,7 @@ usage: engram COMMAND [OPTIONS]
   run       train I-JEPA live on what actors see          engram run --preset demo --duration 2m
   resume    continue a run from its last checkpoint       engram resume runs/2026-11-22_10-00-00-demo
   worlds    list the worlds that actors can live in       engram worlds
+  bench     measure how fast a part is on this machine    engram bench learner --preset vit_l16
 
 `engram COMMAND --help` lists every option. Presets: {", ".join(PRESETS)}.
 Exit codes: 0 done, 1 failed while running, 2 refused before anything started.
@@ -87,7 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    commands: dict[str, Callable[[list[str]], int]] = {"run": _run, "resume": _resume, "worlds": _worlds}
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "run": _run,
+        "resume": _resume,
+        "worlds": _worlds,
+        "bench": _bench,
+    }
     if not words or words[0] in ("-h", "--help"):
         print(_USAGE, end="")
         return 0 if words else 2
@@ -154,6 +160,13 @@ def _worlds(words: list[str]) -> int:
     for world in known_worlds():
         print(world)
     return 0
+
+
+def _bench(words: list[str]) -> int:
+    from deploy.bench import bench
+
+    rest, name = _take_option(words, "--preset")
+    return bench(rest, name or "demo")
 
 
 def _execute(config: RunConfig, *, resumed: bool) -> int:

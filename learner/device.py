@@ -1,9 +1,13 @@
 """Where the network is trained, and how its frames get there."""
 
+import re
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from common.errors import ConfigError
 
 _DEPTH = 2
 """Batches in pinned memory: one is on its way to the device while the host fills the other."""
@@ -13,21 +17,28 @@ def choose_device(name: str) -> torch.device:
     """Turns the config's `auto`, `cpu` or `cuda:N` into a device.
 
     On a GPU the few products that autocast leaves in float32 may round their factors to TF32.
+
+    Raises:
+        ConfigError: It is none of these, or not here.
     """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name):
+        raise ConfigError("device", name, "must be auto, cpu, cuda or cuda:N")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    if device.type == "cuda":
+    if name != "cpu":
+        if int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
+            found = f"is not here: {torch.cuda.device_count()} GPUs; auto takes one where there is one"
+            raise ConfigError("device", name, found)
         torch.backends.cuda.matmul.fp32_precision = "tf32"
-    return device
+    return torch.device(name)
 
 
 class Staging:
     """Takes batches of frames to a device, on a GPU without a wait of the host and beside the work of the step before.
 
-    A copy from pageable memory makes the host wait until it is done. So a batch goes into one of two pinned buffers, and
-    from there to the device on a stream of its own, which the training stream waits for. The host waits only where the
-    copy out of the buffer that it wants to fill again, two batches ago, is still under way.
+    A copy from pageable memory makes the host wait until it is done. So a batch goes into one of two pinned buffers,
+    and from there to the device on a stream of its own, which the training stream waits for. The host waits only where
+    the copy out of the buffer that it wants to fill again, two batches ago, is still under way.
 
     Args:
         device: Where the frames should go.

@@ -53,7 +53,7 @@ def test_networks_are_counted_apart() -> None:
 
 
 def test_a_flash_kernel_computes_the_scores_once_more_on_the_way_back() -> None:
-    """Which is work of the kernel, not of the model: the counter's figure is above ours by less than attention's share."""
+    """Which is work of the kernel, not of the model."""
     blocks = masks(2)
     ours = step_flops(SMALL, SIZE, blocks).total
     kernel = counted(SMALL, blocks, SDPBackend.FLASH_ATTENTION).get_total_flops()
