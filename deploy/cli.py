@@ -1,4 +1,4 @@
-"""The command line: `engram run`, `engram resume`, `engram convert`, `engram worlds`."""
+"""The command line: what each word means, and `engram run` and `engram resume` themselves."""
 
 import os
 import shutil
@@ -32,6 +32,7 @@ usage: engram COMMAND [OPTIONS]
   convert   bring weights in from elsewhere, or out       engram convert runs/a encoder --from engram --to hf
   maps      draw what patches look like to an encoder     engram maps runs/a
   worlds    list the worlds that actors can live in       engram worlds
+  bench     measure how fast a part is on this machine    engram bench learner --preset vit_l16
 
 `engram COMMAND --help` lists every option. Presets: {", ".join(PRESETS)}.
 Exit codes: 0 done, 1 failed while running, 2 refused before anything started.
@@ -101,6 +102,7 @@ def _dispatch(words: list[str]) -> int:
         "maps": commands.maps,
         "convert": commands.convert,
         "worlds": commands.worlds,
+        "bench": commands.bench,
     }
     if not words or words[0] in ("-h", "--help"):
         print(_USAGE, end="")

@@ -1,4 +1,4 @@
-"""The commands that start no run: record, sweep, maps, convert, worlds; the heavy imports come after the refusals."""
+"""The commands that start no run; the heavy imports come after the refusals."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ import tyro
 
 from common.config import RunConfig
 from common.errors import ConfigError
-from deploy.starting import saved_run, starting_point
+from deploy.starting import saved_run, starting_point, take_option
 
 _RECORD = """\
 Live through worlds faster than time, and write what actors see into FILE (the first word): for `engram sweep`.
@@ -146,3 +146,11 @@ def worlds(words: list[str]) -> int:
     for world in known_worlds():
         print(world)
     return 0
+
+
+def bench(words: list[str]) -> int:
+    """Runs `engram bench` with the words after it; returns the exit code."""
+    from deploy.bench import bench as bench_part
+
+    rest, name = take_option(words, "--preset")
+    return bench_part(rest, name or "demo")

@@ -17,11 +17,11 @@ def starting_point(words: Sequence[str]) -> tuple[list[str], RunConfig]:
     Returns:
         The other words, and the configuration that they change.
     """
-    rest, file = _take_option(words, "--config")
-    rest, name = _take_option(rest, "--preset")
+    rest, file = take_option(words, "--config")
+    rest, name = take_option(rest, "--preset")
     for option, more in (
-        ("--config", _take_option(rest, "--config")[1]),
-        ("--preset", _take_option(rest, "--preset")[1]),
+        ("--config", take_option(rest, "--config")[1]),
+        ("--preset", take_option(rest, "--preset")[1]),
     ):
         if more is not None:
             raise ConfigError(option.lstrip("-"), more, "must be given once")
@@ -32,7 +32,8 @@ def starting_point(words: Sequence[str]) -> tuple[list[str], RunConfig]:
     return rest, replace(from_yaml(Path(file)), run_dir="")
 
 
-def _take_option(words: Sequence[str], option: str) -> tuple[list[str], str | None]:
+def take_option(words: Sequence[str], option: str) -> tuple[list[str], str | None]:
+    """Takes an option and its value out of the words."""
     for index, word in enumerate(words):
         if word == option and index + 1 < len(words):
             return [*words[:index], *words[index + 2 :]], words[index + 1]

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pamiq_core import time as pamiq_time
 from pamiq_core.data import DataUsersDict
 from pamiq_core.model import TrainingModelsDict
 from pamiq_core.trainer import TrainersDict
@@ -33,6 +34,7 @@ from common.stream import StreamKeys, StreamReader, connect
 from common.weights import DTYPES, WeightSink
 from learner.candidates import Candidates
 from learner.checkpoint import Checkpoint
+from learner.device import choose_device
 from learner.ingest import Ingest
 from learner.ledger import Ledger
 from learner.limiter import SampleToInsertLimiter
@@ -46,13 +48,6 @@ NUMBERS = 64
 """Checkpoints on their way to disk whose number is known when it has got there."""
 
 _log = logging.getLogger(__name__)
-
-
-def choose_device(name: str) -> torch.device:
-    """Turns the config's `auto`, `cpu` or `cuda:N` into a device."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 class Learner:
@@ -99,6 +94,7 @@ class Learner:
             config.plasticity,
             seed=run.seed,
             device=choose_device(config.device),
+            clock=pamiq_time.time,
             compile=config.compile,
             forget_activations=config.checkpoint_activations,
         )

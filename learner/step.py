@@ -7,13 +7,13 @@ the device itself.
 Shape suffixes: B pictures, H and W pixels, C colours, K context patches, D width.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pamiq_core import time
 from torch import Tensor, nn
 
 from common.config import EmaSchedule, MaskConfig, OptimConfig, Optimizer, PlasticityConfig
@@ -99,7 +99,7 @@ class TrainingStep:
         ranks: Ranks | None = None,
         compile: bool = False,
         forget_activations: bool = False,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model = model.to(device)
         self.device = next(model.parameters()).device

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pamiq_core.trainer import Trainer
 from torch import Tensor
 
+from learner.device import Staging
 from learner.ledger import Ledger
 from learner.limiter import SampleToInsertLimiter
 from learner.publication import PublishedModel
@@ -57,6 +58,7 @@ class IJepaTrainer(Trainer):
         super().__init__(BUFFER)
         self._step = step
         self._buffer = buffer
+        self._stage = Staging(step.device)
         self._limiter = limiter
         self._ledger = ledger
         self._batch = batch
@@ -124,7 +126,7 @@ class IJepaTrainer(Trainer):
         drawn = wall.time_ns()
         batch = self._buffer.sample(self._batch)
         self._limiter.sample(self._batch)
-        report = self._step(torch.from_numpy(batch.frames_BHWC))  # pyright: ignore[reportUnknownMemberType]
+        report = self._step(self._stage(batch.frames_BHWC))
         self._moments.append((wall.monotonic(), self._batch))
         self._timed(batch, drawn, wall.time_ns())
         return _Done(batch.rows_B, batch.slots_B, batch.serials_B, self._step.step, wall.time_ns(), report)

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,9 @@ def test_only_deploy_and_the_shells_import_ray() -> None:
         "common.ijepa.model",
         "common.ijepa.masks",
         "learner.step",
+        "learner.objective",
+        "learner.device",
+        "learner.bench",
         "learner.replay",
         "learner.ledger",
         "learner.guardrail",
@@ -118,3 +122,11 @@ def test_no_module_outgrows_its_reader(part: str) -> None:
 def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
     for part in PARTS:
         assert not {path.stem for path in modules(part)} & {"util", "utils", "helper", "helpers", "misc"}
+
+
+def test_the_wheel_has_every_package() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts) for part in PARTS for path in (ROOT / part).rglob("__init__.py")
+    }
+    assert set(settings["tool"]["setuptools"]["packages"]) == found

@@ -1,9 +1,8 @@
 """Durations and byte counts as a person writes them: `90s`, `10m`, `256MiB`."""
 
 import re
-from typing import Annotated
-
-from tyro.constructors import PrimitiveConstructorSpec
+from collections.abc import Callable
+from typing import Annotated, Any
 
 _SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -57,26 +56,24 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-type Seconds = Annotated[
-    float,
-    PrimitiveConstructorSpec(
+def _read_by_tyro(metavar: str, parse: Callable[[str], Any], format: Callable[[Any], str]) -> Any:
+    """Says to tyro how a value is read and written.
+
+    Python evaluates a `type` when somebody looks into it, which only the command line does: nothing else needs tyro.
+    """
+    from tyro.constructors import PrimitiveConstructorSpec
+
+    return PrimitiveConstructorSpec(
         nargs=1,
-        metavar="DURATION",
-        instance_from_str=lambda args: parse_seconds(args[0]),
+        metavar=metavar,
+        instance_from_str=lambda args: parse(args[0]),
         is_instance=_is_number,
-        str_from_instance=lambda seconds: [format_seconds(float(seconds))],
-    ),
-]
+        str_from_instance=lambda value: [format(value)],
+    )
+
+
+type Seconds = Annotated[float, _read_by_tyro("DURATION", parse_seconds, format_seconds)]
 """A duration in seconds; on the command line also `90s`, `10m`, `2h`."""
 
-type ByteCount = Annotated[
-    int,
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="BYTES",
-        instance_from_str=lambda args: parse_bytes(args[0]),
-        is_instance=_is_number,
-        str_from_instance=lambda count: [format_bytes(int(count))],
-    ),
-]
+type ByteCount = Annotated[int, _read_by_tyro("BYTES", parse_bytes, format_bytes)]
 """A number of bytes; on the command line also `256MiB`, `2GB`."""

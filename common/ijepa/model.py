@@ -9,7 +9,7 @@ blocks, D width.
 """
 
 # pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
-# torch's operations on lists of tensors have no public name.
+# torch's operations on lists of tensors have no public name. `_fused_sgd_` is what torch.optim.SGD(fused=True) calls.
 
 from copy import deepcopy
 from typing import override
@@ -106,14 +106,21 @@ def move_average(average: nn.Module, source: nn.Module, momentum: float, accept:
         momentum: Share of the old average.
         accept: bool scalar on the device; where false, the average stays as it is, without the host having to know.
     """
-    averages: list[Tensor] = list(average.parameters())
-    sources: list[Tensor] = list(source.parameters())
-    if accept is None:
-        torch._foreach_lerp_(averages, sources, 1 - momentum)
-        return
-    moved = torch._foreach_lerp(averages, sources, 1 - momentum)
-    chosen = [torch.where(accept, new, old) for new, old in zip(moved, averages, strict=True)]
-    torch._foreach_copy_(averages, chosen)
+    # A step of SGD with the source as gradient and a decay of 1 is this average, and its fused kernel is one pass over
+    # the numbers, without a temporary, that does nothing where `found_inf` is 1.
+    torch._fused_sgd_(
+        list(average.parameters()),
+        list(source.parameters()),
+        [],
+        lr=1 - momentum,
+        weight_decay=1.0,
+        maximize=True,
+        momentum=0.0,
+        dampening=0.0,
+        nesterov=False,
+        is_first_step=False,
+        found_inf=None if accept is None else (~accept).float(),
+    )
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:

@@ -53,6 +53,11 @@ def engram(*words: str, folder: Path, **environment: str) -> subprocess.Complete
         (("run", "--redis-url", "redis://[::1"), "redis_url = 'redis://***': is no URL"),
         (("run", "--redis-url", "redis://127.0.0.1:1?decode_responses=true"), "has the option decode_responses"),
         (("run", "--redis-url", "redis://127.0.0.1:1/abc"), "must end with the number of a database"),
+        (("bench", "learner", "--preset", "gigantic"), "preset = 'gigantic': must be one of demo,"),
+        (("bench", "learner", "--device", "cuda:900"), "device = 'cuda:900': is not here"),
+        (("bench", "learner", "--device", "tpu"), "device = 'tpu': must be auto"),
+        (("bench", "learner", "--batch", "0"), "batch = 0: must be above 0"),
+        (("bench", "learner", "--official", "taken"), "official = 'taken': is no checkout of facebookresearch/ijepa"),
         (("dance",), "unknown command 'dance'"),
     ],
 )
@@ -93,11 +98,27 @@ def test_a_run_without_a_checkpoint_cannot_be_resumed(tmp_path: Path) -> None:
 def test_help_names_every_command_and_every_field(tmp_path: Path) -> None:
     overview = engram("--help", folder=tmp_path)
     assert overview.returncode == 0
-    assert all(command in overview.stdout for command in ("run", "resume", "convert", "worlds", "vit_h14"))
+    assert all(
+        command in overview.stdout
+        for command in ("run", "resume", "record", "sweep", "maps", "convert", "worlds", "bench", "vit_h14")
+    )
     details = engram("run", "--help", folder=tmp_path)
     assert details.returncode == 0
     for flag in ("--duration", "--learner.optim.lr", "--actors.fps", "--stream.budget", "--evaluator.share"):
         assert flag in details.stdout
+
+
+def test_bench_measures_a_small_network(tmp_path: Path) -> None:
+    sizes = ("--model.dim", "24", "--model.depth", "1", "--model.predictor-depth", "1", "--model.predictor-dim", "24")
+    done = engram("bench", "learner", *sizes, "--batch", "4", "--rounds", "2", "--steps", "1", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "encoder 24 wide, 1 deep" in done.stdout
+    for word in ("images/s", "GEMM fp32", "target forward", "optimiser", "kept for the way back"):
+        assert word in done.stdout
+    details = engram("bench", "learner", "--help", folder=tmp_path)
+    assert details.returncode == 0
+    assert all(word in details.stdout for word in ("--official", "--threads", "Examples:", "--preset"))
+    assert engram("bench", folder=tmp_path).returncode == 2
 
 
 def test_a_saved_configuration_is_where_flags_start_from(tmp_path: Path) -> None:
