@@ -6,7 +6,7 @@ from dataclasses import replace
 from common.config.learner import LearnerConfig
 from common.config.model import ModelConfig
 from common.config.optim import OptimConfig
-from common.config.replay import ReplayConfig
+from common.config.replay import Keep, ReplayConfig
 from common.config.run import RunConfig, WorldConfig
 from common.errors import ConfigError
 
@@ -14,10 +14,12 @@ from common.errors import ConfigError
 def demo() -> RunConfig:
     """Ten minutes on a laptop's CPU: a small network on 96×96 frames of six Freedoom maps.
 
-    The colour statistics are those of 1200 frames of these maps.
+    The colour statistics are those of 1200 frames of these maps. Learning rate, momentum and what the buffer keeps came out
+    best on a recorded stream of them (docs/recipes.md).
     """
     model = ModelConfig(pixel_mean=(0.175, 0.157, 0.147), pixel_std=(0.118, 0.110, 0.115))
-    return RunConfig(learner=LearnerConfig(model=model))
+    optim = OptimConfig(lr=1e-3, ema=0.99)
+    return RunConfig(learner=LearnerConfig(model=model, optim=optim, replay=ReplayConfig(keep=Keep.TWO_TIER)))
 
 
 def _pamiq(name: str, dim: int, depth: int, heads: int) -> RunConfig:
