@@ -95,8 +95,10 @@ ABSENT = [
 BARE = f"""
 import sys
 sys.modules |= dict.fromkeys({ABSENT!r})
+from common.config.model import ModelConfig
 from learner.bench import *
-print(report(bench(of_preset("demo", batch=4, rounds=1, steps=1))))
+small = ModelConfig(dim=24, depth=1, predictor_dim=24, predictor_depth=1)
+print(report(bench(of_preset("demo", model=small, batch=2, rounds=1, steps=1))))
 """
 
 
@@ -106,7 +108,7 @@ def test_a_machine_with_nothing_but_torch_can_run_it() -> None:
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=110,
         check=False,
     )
     assert done.returncode == 0, done.stderr
