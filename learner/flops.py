@@ -54,9 +54,9 @@ def step_flops(config: ModelConfig, image_size: tuple[int, int], masks: Masks) -
     embedding = _product(1, 3 * config.patch_size**2, dim)
 
     def encoder(tokens: int) -> int:
-        return config.depth * _block(tokens, dim, int(dim * config.mlp_ratio))
+        return config.depth * _block(tokens, dim, round(dim * config.mlp_ratio))
 
-    tokens, hidden = kept + length, int(narrow * config.mlp_ratio)
+    tokens, hidden = kept + length, round(narrow * config.predictor_mlp_ratio)
     blocks = (config.predictor_depth - 1) * _block(tokens, narrow, hidden) + _block(tokens, narrow, hidden, length)
     each = blocks + _product(length, narrow, dim)
     return StepFlops(
