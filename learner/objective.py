@@ -14,6 +14,9 @@ from common.ijepa.masks import Masks
 from common.ijepa.model import IJepa, gather_targets
 from learner.regularisers import RegulariserTerm
 
+_FEW = 8
+"""Pictures: 8 ViT-Tiny/8 of 96 pixels took 7 % less time a picture than 32."""
+
 
 class Measured(NamedTuple):
     """What one forward pass found, on the training device.
@@ -62,7 +65,7 @@ class Objective(nn.Module):
         device = frames_BHWC.device.type
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             with torch.no_grad():
-                target_BND = self.model.target_encoder(frames_BHWC)
+                target_BND = self._targets(frames_BHWC)
             predictions_BTKD, context_BKD = self.model.predict(frames_BHWC, masks)
         wanted_BTKD = gather_targets(target_BND, masks)
         errors_BTKD = functional.smooth_l1_loss(predictions_BTKD.float(), wanted_BTKD, reduction="none")
@@ -76,3 +79,9 @@ class Objective(nn.Module):
             context_BD=pooled_BD.detach(),
             target_BD=target_BND.float().mean(1),
         )
+
+    def _targets(self, frames_BHWC: Tensor) -> Tensor:
+        """Encodes all patches; on a CPU a few pictures at a time, so that what passes between layers stays in cache."""
+        if frames_BHWC.device.type != "cpu":
+            return self.model.target_encoder(frames_BHWC)
+        return torch.cat([self.model.target_encoder(few_BHWC) for few_BHWC in frames_BHWC.split(_FEW)])
