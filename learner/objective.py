@@ -84,4 +84,5 @@ class Objective(nn.Module):
         """Encodes all patches; on a CPU a few pictures at a time, so that what passes between layers stays in cache."""
         if frames_BHWC.device.type != "cpu":
             return self.model.target_encoder(frames_BHWC)
-        return torch.cat([self.model.target_encoder(few_BHWC) for few_BHWC in frames_BHWC.split(_FEW)])
+        parts = range(0, len(frames_BHWC), _FEW)
+        return torch.cat([self.model.target_encoder(frames_BHWC[start : start + _FEW]) for start in parts])
