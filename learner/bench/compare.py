@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from common.config.optim import OptimConfig
-from common.ijepa.masks import Masks, MultiBlockSampler
+from common.ijepa.masks import Masks, mask_sampler
 from common.ijepa.model import IJepa
 from learner.bench.case import LearnerBench, Line, Outcome
 from learner.bench.memory import StepMemory
@@ -48,7 +48,7 @@ def bench(case: LearnerBench) -> Outcome:
 
 def _bench(case: LearnerBench, device: torch.device) -> Outcome:
     grid = case.model.grid(case.image_size)
-    sampler = MultiBlockSampler(case.masks, grid, 0)
+    sampler = mask_sampler(case.masks, grid, 0)
     sets = [_pinned(sampler.sample(case.batch), device) for _ in range(case.steps)]
     gemm, gemm_name = _products(device)
     gemm()
