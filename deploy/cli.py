@@ -159,6 +159,7 @@ def _check_fit(config: RunConfig, checkpoint: Checkpoint) -> None:
 def _execute(config: RunConfig, *, resumed: bool) -> int:
     """Checks what can be checked, then runs; the heavy imports come after the refusals."""
     from actors.worlds import check_worlds
+    from actors.worlds.doom_game import sweep_leftovers
     from deploy.memory import check_memory
 
     check_worlds(config.world)
@@ -196,6 +197,7 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
     finally:
         begun = begun or resumed or bool(directory.read_events())
         directory.close()
+        sweep_leftovers()  # of a probe set that was still being recorded
         if not begun:
             shutil.rmtree(directory.path)  # made by us a moment ago, and empty of anything that happened
     return 0
