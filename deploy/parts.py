@@ -111,7 +111,14 @@ def _record(spec: ProbeSpec, path: Path, nice: int) -> None:
 def record_probe_set(spec: ProbeSpec, path: Path) -> None:
     """Walks the walks of a probe set and saves it; minutes, by the number of walks."""
     walks = (
-        record_walk(world, seed=spec.seed + number, frames=spec.frames, every=spec.every, image_size=spec.image_size)
+        record_walk(
+            world,
+            seed=spec.seed + number,
+            frames=spec.frames,
+            every=spec.every,
+            lead=spec.lead,
+            image_size=spec.image_size,
+        )
         for world in spec.names
         for number in range(spec.trajectories)
     )

@@ -21,7 +21,7 @@ from common.config.run import RunConfig
 from common.errors import EngramError
 from common.messages import Frame, Labels
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the file format."""
 
 TEST_EVERY = 4
@@ -47,6 +47,8 @@ class ProbeSpec:
         trajectories: Walks a world.
         frames: Frames a walk.
         every: Seconds between frames of a walk.
+        lead: Seconds of each walk before its first frame. A world has a few dozen places to start at, so without it
+            training and test walks would share their first pictures, and pixels would tell the place best.
         image_size: Height and width, pixels.
         seed: Seed of the walks.
     """
@@ -58,6 +60,7 @@ class ProbeSpec:
     every: float
     image_size: tuple[int, int]
     seed: int = HELD_OUT_SEED
+    lead: float = 10.0
 
     @classmethod
     def of(cls, run: RunConfig, *, every: float = 1.0) -> "ProbeSpec":

@@ -29,7 +29,14 @@ class Walk:
 
 
 def record_walk(
-    world_name: str, *, seed: int, frames: int, every: float, image_size: tuple[int, int], fps: float = 10.0
+    world_name: str,
+    *,
+    seed: int,
+    frames: int,
+    every: float,
+    image_size: tuple[int, int],
+    lead: float = 0.0,
+    fps: float = 10.0,
 ) -> Walk:
     """Lets the explorer walk from a random place, without waiting for the clock.
 
@@ -41,13 +48,16 @@ def record_walk(
         frames: Number of frames to keep.
         every: Seconds of walking between two frames that are kept.
         image_size: Height and width of a frame, pixels.
+        lead: Seconds of walking before the first frame that is kept.
         fps: Steps of the explorer a second.
 
     Raises:
         ConfigError: There is no such world.
     """
     steps = 0
-    world = WorldConfig(worlds=(world_name,), placebo_worlds=(), visit=frames * every + 1.0, image_size=image_size)
+    world = WorldConfig(
+        worlds=(world_name,), placebo_worlds=(), visit=lead + frames * every + 1.0, image_size=image_size
+    )
     environment = DoomEnvironment.from_config(world, fps=fps, seed=seed, clock=lambda: steps / fps)
     agent = ExplorerAgent(seed=seed)
     pictures: list[NDArray[np.uint8]] = []
@@ -57,7 +67,7 @@ def record_walk(
         while len(pictures) < frames:
             observation = environment.observe()
             assert observation.labels is not None
-            if steps >= len(pictures) * every * fps:
+            if steps >= (lead + len(pictures) * every) * fps:
                 pictures.append(observation.frame)
                 labels.append(observation.labels)
             environment.affect(agent.step(observation))

@@ -344,3 +344,8 @@ class TestWalks:
         assert [label.x for label in walks[0].labels] == [label.x for label in walks[1].labels]
         assert abs(walks[0].labels[0].x - walks[2].labels[0].x) + abs(walks[0].labels[0].y - walks[2].labels[0].y) > 16
         assert len({(round(label.x), round(label.y)) for label in walks[0].labels}) > 6
+
+    def test_lead_is_walked_and_not_kept(self) -> None:
+        whole = record_walk("freedoom2:map01", seed=1, frames=6, every=1.0, image_size=(48, 48))
+        later = record_walk("freedoom2:map01", seed=1, frames=3, every=1.0, lead=3.0, image_size=(48, 48))
+        assert np.array_equal(later.frames, whole.frames[3:])
