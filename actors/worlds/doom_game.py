@@ -191,9 +191,9 @@ class Doom:
         place = self._random.choice(standing_places(self.world))
         self._game.send_game_command("god")
         self._game.send_game_command(f"warp {place.x} {place.y}")
-        self._game.make_action([0.0, 0.0, self._random.uniform(-180.0, 180.0), 0.0], 1)
-        # Time to fall to the floor and for what the player stands on to be picked up.
+        # Time to fall to the floor and for what the player stands on to be picked up; a turn before it would be lost.
         self._game.make_action([0.0, 0.0, 0.0, 0.0], 8)
+        self._game.make_action([0.0, 0.0, self._random.uniform(-180.0, 180.0), 0.0], 1)
 
 
 def _write_launcher(folder: Path) -> Path:

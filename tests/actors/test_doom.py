@@ -345,6 +345,14 @@ class TestWalks:
         assert abs(walks[0].labels[0].x - walks[2].labels[0].x) + abs(walks[0].labels[0].y - walks[2].labels[0].y) > 16
         assert len({(round(label.x), round(label.y)) for label in walks[0].labels}) > 6
 
+    def test_walks_from_one_place_begin_in_all_directions(self) -> None:
+        walks = [
+            record_walk("freedoom1:e3m1", seed=seed, frames=1, every=1.0, image_size=(48, 48)) for seed in range(8)
+        ]
+        first = [walk.labels[0] for walk in walks]
+        assert len({(label.x, label.y) for label in first}) < len(first), "more places to start at than were expected"
+        assert len({round(label.heading, 1) for label in first}) >= len(first) - 1
+
     def test_lead_is_walked_and_not_kept(self) -> None:
         whole = record_walk("freedoom2:map01", seed=1, frames=6, every=1.0, image_size=(48, 48))
         later = record_walk("freedoom2:map01", seed=1, frames=3, every=1.0, lead=3.0, image_size=(48, 48))
