@@ -21,6 +21,7 @@ from common.errors import CheckpointError
 from common.ijepa.masks import Masks, mask_sampler
 from common.ijepa.model import IJepa
 from learner import schedules
+from learner.crops import RandomCrop
 from learner.objective import Measured, Objective
 from learner.orthogonal import OrthogonalGradient
 from learner.plasticity import Plasticity
@@ -108,6 +109,7 @@ class TrainingStep:
         self._config = optim
         self._ranks = ranks or Ranks()
         self._clock = clock
+        self._crop = RandomCrop(optim.crop, self._ranks.seed(seed))
         self._sampler = mask_sampler(masks, model.grid, self._ranks.seed(seed), self.device)
         self._regulariser = REGULARISERS[optim.regulariser](optim, model, seed, self._ranks).to(self.device)
         self._objective = self._ranks.wrap(Objective(model, self._regulariser))
@@ -157,7 +159,7 @@ class TrainingStep:
                 f"{len(frames_BHWC)} frames cannot be cut into accumulate = {self._config.accumulate} parts"
             )
         self.model.train()
-        frames_BHWC = frames_BHWC.to(self.device, non_blocking=True)
+        frames_BHWC = self._crop(frames_BHWC.to(self.device, non_blocking=True), self._step)
         masks = (masks or self._sampler.sample(len(frames_BHWC))).to(self.device)
         treated = self._plasticity.due(self._step + 1)
         with self._plasticity.watching() if treated else nullcontext():

@@ -79,6 +79,8 @@ class OptimConfig:
         final_ema: End of a linear schedule.
         ema_half_life: Of the `steps` and `seconds` schedules.
         clip: Largest norm of the gradient; 0 for no clipping.
+        crop: Smallest share of a frame's area that a step sees of it, stretched to the whole: 0.3 in the I-JEPA paper's
+            code; 1 trains on whole frames.
         regulariser: `none`, `vicreg`, `sigreg` or `teacher`.
         std_weight: vicreg: weight of the hinge that keeps each feature's standard deviation at 1.
         cov_weight: vicreg: weight of the squared off-diagonal covariance, per dimension.
@@ -107,6 +109,7 @@ class OptimConfig:
     final_ema: float = 1.0
     ema_half_life: float = 0.0
     clip: float = 0.0
+    crop: float = 1.0
     regulariser: Regulariser = Regulariser.VICREG
     std_weight: float = 1.0
     cov_weight: float = 0.04
@@ -120,6 +123,7 @@ class OptimConfig:
         checks.not_negative(self, "warmup_steps", "total_steps", "decay_steps", "weight_decay", "clip", "ema_half_life")
         checks.not_negative(self, "std_weight", "cov_weight", "sigreg_weight", "teacher_weight")
         checks.between(self, 0, 1, "ema", "final_ema", "final_lr", "teacher_ema")
+        checks.between(self, 0.01, 1, "crop")
         if not 0 <= self.orthogonal < 1:
             raise checks.refuse(self, "orthogonal", "must be from 0 to below 1")
         if self.batch_size % self.accumulate:

@@ -39,6 +39,7 @@ VARIANTS = {
     "sigreg": Variant(optim={"regulariser": Regulariser.SIGREG}),
     "teacher": Variant(optim={"regulariser": Regulariser.TEACHER}),
     "rmsprop": Variant(optim={"optimizer": Optimizer.RMSPROP}),
+    "crop": Variant(optim={"crop": 0.3}),
     "orthogonal": Variant(optim={"orthogonal": 0.9}),
     "clip": Variant(optim={"clip": 1.0}),
     "accumulate 4": Variant(optim={"accumulate": 4}),

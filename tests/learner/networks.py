@@ -62,6 +62,7 @@ STRATEGIES = {
     "sigreg": PLAIN.but(regulariser=Regulariser.SIGREG, sigreg_slices=16),
     "teacher": PLAIN.but(regulariser=Regulariser.TEACHER, teacher_ema=0.9),
     "rmsprop": PLAIN.but(optimizer=Optimizer.RMSPROP),
+    "crop": PLAIN.but(crop=0.3),
     "orthogonal": PLAIN.but(orthogonal=0.9),
     "clip": PLAIN.but(clip=0.1),
     "accumulate": PLAIN.but(accumulate=2),

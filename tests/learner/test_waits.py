@@ -73,6 +73,7 @@ def test_a_step_never_waits_for_the_device(regulariser: Regulariser, forget: boo
         regulariser=regulariser,
         orthogonal=0.9,
         clip=1.0,
+        crop=0.3,
         ema_schedule=EmaSchedule.SECONDS,
         ema_half_life=10.0,
     )
