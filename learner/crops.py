@@ -16,10 +16,10 @@ _ASPECT = 4 / 3
 class RandomCrop:
     """Cuts a box out of each picture and stretches it to the whole picture, bilinearly.
 
-    Area share U(`least`, 1) of the picture, ratio of width to height exp(U(−ln 4/3, ln 4/3)) relative to the picture's,
-    place uniform: torchvision's `RandomResizedCrop`, which the I-JEPA code uses with a least share of 0.3. Of boxes that
-    stick out the long side is cut off, where torchvision draws again. Nothing is ever shrunk, so nothing aliases. The
-    demo's step takes 1.02 times as long.
+    Area share U(`least`, 1), width to height relative to the picture's exp(U(−ln 4/3, ln 4/3)), place uniform:
+    torchvision's `RandomResizedCrop`, which the I-JEPA code uses with a least share of 0.3. Of boxes that stick out the
+    long side is cut off, where torchvision draws again. Nothing is ever shrunk, so nothing aliases. The demo's step takes
+    1.02 times as long.
 
     Boxes follow from the seed and the number of the step alone: no state to save.
 
