@@ -18,8 +18,8 @@ class RandomCrop:
 
     Area share U(`least`, 1), width to height relative to the picture's exp(U(−ln 4/3, ln 4/3)), place uniform:
     torchvision's `RandomResizedCrop`, which the I-JEPA code uses with a least share of 0.3. Of boxes that stick out the
-    long side is cut off, where torchvision draws again. Nothing is ever shrunk, so nothing aliases. The demo's step takes
-    1.02 times as long.
+    long side is cut off, where torchvision draws again. Nothing is ever shrunk, so nothing aliases. Cost: the demo's
+    step takes 1.02 times as long.
 
     Boxes follow from the seed and the number of the step alone: no state to save.
 
