@@ -43,12 +43,12 @@ class RegulariserTerm(nn.Module):
 class VicReg(RegulariserTerm):
     """Variance and covariance terms of VICReg (Bardes et al. 2022, arXiv:2105.04906, section 4.1).
 
-        std_weight · mean_d max(0, 1 − √(Var_d + 1e-4))  +  cov_weight · Σ_{d≠e} Cov_de² / D
+        std_weight · mean_d max(0, std_target − √(Var_d + 1e-4))  +  cov_weight · Σ_{d≠e} Cov_de² / D
 
     Cost: B D² multiply-adds, and D² numbers; the demo's step takes 1.01 times as long, which is within the noise.
 
     Args:
-        config: The two weights.
+        config: The two weights and the target.
         ranks: Processes that train together; the statistics are those of all their pictures.
     """
 
@@ -56,6 +56,7 @@ class VicReg(RegulariserTerm):
         super().__init__()
         self._ranks = ranks
         self._std_weight = config.std_weight
+        self._std_target = config.std_target
         self._cov_weight = config.cov_weight
 
     @override
@@ -65,7 +66,7 @@ class VicReg(RegulariserTerm):
         centred_BD = pooled_BD - pooled_BD.mean(0)
         covariance_DD = centred_BD.T @ centred_BD / (batch - 1)
         variance_D = covariance_DD.diagonal()
-        hinge = functional.relu(1 - (variance_D + 1e-4).sqrt()).mean()
+        hinge = functional.relu(self._std_target - (variance_D + 1e-4).sqrt()).mean()
         off_diagonal = (covariance_DD - variance_D.diag()).square().sum() / dim
         return self._std_weight * hinge + self._cov_weight * off_diagonal
 

@@ -82,7 +82,9 @@ class OptimConfig:
         crop: Smallest share of a frame's area that a step sees of it, stretched to the whole: 0.3 in the I-JEPA paper's
             code; 1 trains on whole frames.
         regulariser: `none`, `vicreg`, `sigreg` or `teacher`.
-        std_weight: vicreg: weight of the hinge that keeps each feature's standard deviation at 1.
+        std_weight: vicreg: weight of the hinge that keeps each feature's standard deviation at `std_target`.
+        std_target: vicreg: standard deviation of the pooled features up to which the hinge lifts it. Patch features leave
+            the encoder with a deviation of 1, so 1 would be reached only if all patches of a frame were alike.
         cov_weight: vicreg: weight of the squared off-diagonal covariance, per dimension.
         sigreg_weight: Weight of the sigreg statistic.
         sigreg_slices: Random directions a step.
@@ -112,6 +114,7 @@ class OptimConfig:
     crop: float = 1.0
     regulariser: Regulariser = Regulariser.VICREG
     std_weight: float = 1.0
+    std_target: float = 1.0
     cov_weight: float = 0.04
     sigreg_weight: float = 0.05
     sigreg_slices: int = 256
@@ -119,7 +122,7 @@ class OptimConfig:
     teacher_ema: float = 0.9995
 
     def __post_init__(self) -> None:
-        checks.positive(self, "batch_size", "accumulate", "lr", "sigreg_slices", "weight_decay_growth")
+        checks.positive(self, "batch_size", "accumulate", "lr", "sigreg_slices", "std_target", "weight_decay_growth")
         checks.not_negative(self, "warmup_steps", "total_steps", "decay_steps", "weight_decay", "clip", "ema_half_life")
         checks.not_negative(self, "std_weight", "cov_weight", "sigreg_weight", "teacher_weight")
         checks.between(self, 0, 1, "ema", "final_ema", "final_lr", "teacher_ema")

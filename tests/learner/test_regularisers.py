@@ -43,11 +43,12 @@ def test_none_is_zero_and_holds_nothing() -> None:
     assert not [name for name in step.tensors() if "regulariser" in name]
 
 
-def test_vicreg_equals_numpy() -> None:
+@pytest.mark.parametrize("target", [1.0, 0.6])
+def test_vicreg_equals_numpy(target: float) -> None:
     pooled = np.random.default_rng(0).normal(0.0, 0.7, (10, 6))
-    term = VicReg(OptimConfig(std_weight=2.0, cov_weight=0.3), Ranks())
+    term = VicReg(OptimConfig(std_weight=2.0, std_target=target, cov_weight=0.3), Ranks())
     covariance = np.cov(pooled, rowvar=False)
-    hinge = np.maximum(0, 1 - np.sqrt(pooled.var(0, ddof=1) + 1e-4)).mean()
+    hinge = np.maximum(0, target - np.sqrt(pooled.var(0, ddof=1) + 1e-4)).mean()
     off_diagonal = sum(covariance[i, j] ** 2 for i in range(6) for j in range(6) if i != j) / 6
     assert float(term(torch.tensor(pooled), NO_FRAMES)) == pytest.approx(2.0 * hinge + 0.3 * off_diagonal)
 
