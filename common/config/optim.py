@@ -83,8 +83,8 @@ class OptimConfig:
             code; 1 trains on whole frames.
         regulariser: `none`, `vicreg`, `sigreg` or `teacher`.
         std_weight: vicreg: weight of the hinge that keeps each feature's standard deviation at `std_target`.
-        std_target: vicreg: standard deviation of the pooled features that the hinge lifts it to. Patch features leave the
-            encoder with a deviation of 1, so their mean has 1 only if all patches of a frame are alike.
+        std_target: vicreg: standard deviation of the pooled features that the hinge lifts them to. Patch features leave
+            the encoder with 1, so their mean has 1 only if all patches of a frame are alike.
         cov_weight: vicreg: weight of the squared off-diagonal covariance, per dimension.
         sigreg_weight: Weight of the sigreg statistic.
         sigreg_slices: Random directions a step.
