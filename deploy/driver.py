@@ -7,6 +7,7 @@
     driver, twice a second: status of each part ─► live view · metrics.jsonl · Prometheus
                             silence or death    ─► start anew · events.jsonl
                             every minute        ─► learner.snapshot() ─► checkpoint on disk (writer thread)
+                                                   evaluator.state() ─► evaluator.safetensors, likewise
                             new rows            ─► evaluations.jsonl
 
 The driver waits for nothing but the clock: every question to a part is asked now and its answer fetched when it is
@@ -39,6 +40,7 @@ from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus
 from deploy.checkpointing import Checkpointer
 from deploy.cluster import LocalCluster
 from deploy.discovery import MetricsDirectory
+from deploy.evaluator_state import STATE, EvaluatorKeeper
 from deploy.guardian import Guardian
 from deploy.parts import Parts
 from deploy.rundir import RunDirectory
@@ -84,6 +86,7 @@ class Driver:
             keep=run.learner.checkpoints_kept,
             saved=lambda: self._server and self._server.snapshot(),
         )
+        self._keeper = EvaluatorKeeper(directory, every=run.learner.checkpoint_every)
         self._rows: Any = None
         self._rows_seen = 0
         self._findings_seen = 0
@@ -185,6 +188,7 @@ class Driver:
             stream=self.stream,
             actors_dir=self._directory.actors.resolve(),
             checkpoints_dir=self._directory.checkpoints.resolve(),
+            evaluator_state=self._directory.path.resolve() / STATE,
             version=self._highest_version,
         )
         self._server.relay(parts.weights())
@@ -210,6 +214,8 @@ class Driver:
             self._collect_rows()
             self._note_findings()
             self._checkpointer.look(self.handle("learner"))
+            if self._run.evaluator.enabled:
+                self._keeper.look(self.handle("evaluator"))
             if time.monotonic() >= next_rows:
                 next_rows += ROWS_EVERY
                 self._write_metrics()
@@ -234,7 +240,9 @@ class Driver:
         if evaluator is not None:
             if self._rows is not None:
                 self._write_rows(self._last_word("evaluator", self._rows) or ())
-            self._write_rows(self._last_word("evaluator", evaluator) or ())
+            found, state = self._last_word("evaluator", evaluator) or ((), None)
+            self._write_rows(found)
+            self._keeper.save(state)
         assert self._server is not None
         self._store = self._server.look()
         self._write_metrics()
@@ -249,6 +257,7 @@ class Driver:
     def _close(self) -> None:
         """Ends every process and frees every port, whatever state the run is in."""
         self._checkpointer.close()
+        self._keeper.close()
         if self._found is not None:
             self._found.close()
         if self._server is not None:
@@ -356,6 +365,7 @@ class Driver:
             self._findings_seen = 0
         if part == "evaluator":
             self._rows, self._rows_seen = None, 0
+            self._keeper.forget()
         self._say("restart", part=part, reason=reason)
         self._keep_logs(part)
 

@@ -41,16 +41,25 @@ class Parts:
         stream: Id of the stream.
         actors_dir: Where actors keep their journals.
         checkpoints_dir: Where a restarted learner finds its last checkpoint.
+        evaluator_state: Where a restarted evaluator finds its last state.
         version: Given the registry's newest version, the highest that this run has ever made.
     """
 
     def __init__(
-        self, run: RunConfig, *, stream: str, actors_dir: Path, checkpoints_dir: Path, version: Callable[[int], int]
+        self,
+        run: RunConfig,
+        *,
+        stream: str,
+        actors_dir: Path,
+        checkpoints_dir: Path,
+        evaluator_state: Path,
+        version: Callable[[int], int],
     ) -> None:
         self._run = run
         self._stream = stream
         self._actors_dir = actors_dir
         self._checkpoints_dir = checkpoints_dir
+        self._evaluator_state = evaluator_state
         self._version = version
         self.probe_set = ProbeSpec.of(run).cache_path(run.evaluator.cache)
         self._registry: Any = (
@@ -90,9 +99,13 @@ class Parts:
         return info.version if info else 0
 
     def evaluator(self) -> Any:
-        """Makes the evaluator."""
+        """Makes the evaluator, from the last state of an earlier one where there is one."""
         return _remote(EvaluatorShell, "evaluator").remote(
-            self._run, stream=self._stream, source=self.weights(), probe_set=self.probe_set
+            self._run,
+            stream=self._stream,
+            source=self.weights(),
+            probe_set=self.probe_set,
+            state=self._evaluator_state.read_bytes() if self._evaluator_state.exists() else None,
         )
 
     def record_probe_set(self) -> Any:

@@ -7,7 +7,7 @@ from evaluator.budget import Clock
 
 
 class Cost:
-    """Adds up CPU seconds by part.
+    """Adds up CPU seconds by part; every second counts once, towards the innermost part.
 
     Args:
         clock: CPU seconds.
@@ -15,13 +15,23 @@ class Cost:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._parts: list[str] = []
+        self._since = clock()
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def of(self, part: str) -> Generator[None]:
-        """Counts what runs inside towards a part; pauses belong outside."""
-        began = self._clock()
+        """Counts what runs inside towards a part."""
+        self._charge()
+        self._parts.append(part)
         try:
             yield
         finally:
-            self.seconds[part] = self.seconds.get(part, 0.0) + self._clock() - began
+            self._charge()
+            self._parts.pop()
+
+    def _charge(self) -> None:
+        now = self._clock()
+        if self._parts:
+            self.seconds[self._parts[-1]] = self.seconds.get(self._parts[-1], 0.0) + now - self._since
+        self._since = now

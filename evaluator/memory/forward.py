@@ -16,7 +16,7 @@ from torch.nn import functional
 from common.config.model import MaskConfig
 from common.ijepa.masks import fixed_masks
 from common.ijepa.model import IJepa
-from common.ijepa.vit import gather
+from common.ijepa.vit import VisionTransformer, gather
 
 
 class Predicted(NamedTuple):
@@ -45,6 +45,30 @@ def all_targets(model: IJepa, frames: NDArray[np.uint8] | Tensor) -> Tensor:
     with torch.inference_mode():
         frames_FHWC = torch.as_tensor(frames, device=model.context_encoder.positions_ND.device)
         return layer_normed(model.target_encoder(frames_FHWC))
+
+
+class Tap:
+    """Encodes frames like the encoder it sits on, and keeps their targets: what is probed need not be encoded twice.
+
+    Args:
+        encoder: A target encoder.
+        keep: False keeps nothing.
+    """
+
+    def __init__(self, encoder: VisionTransformer, *, keep: bool = True) -> None:
+        self._encoder, self._keep = encoder, keep
+        self._targets: list[Tensor] = []
+
+    def pooled(self, frames: Tensor) -> Tensor:
+        """As `VisionTransformer.pooled`."""
+        tokens_FPD = self._encoder(frames)
+        if self._keep:
+            self._targets.append(layer_normed(tokens_FPD))
+        return tokens_FPD.mean(1)
+
+    def targets(self) -> Tensor:
+        """Targets of all frames that were encoded, float32 [F, P, D]."""
+        return torch.cat(self._targets)
 
 
 def layer_normed(tokens_FPD: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ width.
 """
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -34,12 +34,13 @@ from evaluator.memory.pools import Pool
 from evaluator.memory.reference import Readout, ReferenceNet
 from evaluator.scores import NotMeasurable
 
-CALIBRATION = 128
+CALIBRATION = 256
 """Frames that nobody trained on, on which readout and temperature are fitted."""
 
 ASKED = 12
-"""Predictions of a calibration frame that the temperature is fitted on."""
+"""Predictions of a calibration frame that the temperature is fitted on, evenly chosen."""
 
+_NOTHING_TO_FIT = NotMeasurable("there are no finite calibration frames to fit the temperature on")
 _NO_READOUT = NotMeasurable("no frames are known that nobody trained on")
 
 type Rivals = tuple[int, ...]
@@ -47,16 +48,21 @@ type Rivals = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Temperature:
-    """How the cosines of a version were turned into bits.
+class Found:
+    """What was measured at a version.
 
     Attributes:
+        experiences: Scores of each experience.
+        worlds: Loss, nMSE and bits on the calibration frames of each world: what is known of a place at every version,
+            before it was ever visited too. The readout is fitted on them, so they have no reference loss.
         beta: Inverse temperature; None where there was nothing to fit it on.
-        frames: Calibration frames that it was fitted on.
+        calibration: Calibration frames that it was fitted on.
     """
 
-    beta: float | None
-    frames: int
+    experiences: Sequence[Remembered] = ()
+    worlds: Mapping[str, Mapping[Measure, Measured]] = field(default_factory=dict[str, dict[Measure, Measured]])
+    beta: float | None = None
+    calibration: int = 0
 
 
 @dataclass(slots=True)
@@ -96,7 +102,7 @@ class Meter:
         self._batch = batch_size(model, model.grid[0] * model.grid[1])
         self._calibration: dict[str, tuple[list[int], Predicted]] = {}
         self._readout: Readout | None = None
-        self._cosines: list[Floats] = []
+        self._worlds: dict[str, tuple[dict[Measure, Measured], list[Floats]]] = {}
         self._raw: dict[Experience, _Raw] = {}
 
     def calibrate(self, pools: Iterable[Pool]) -> None:
@@ -158,12 +164,14 @@ class Meter:
             rows = slice(start, start + size)
             self._measure(experiences[rows], against[rows], gallery)
 
-    def finish(self) -> tuple[list[Remembered], Temperature]:
+    def finish(self) -> Found:
         """Fits the temperature and scores everything that was measured, in that order."""
+        calibration = [frame for _, frames in self._worlds.values() for frame in frames]
         beta: float | None = None
-        if self._cosines:
+        if calibration:
             with self._cost.of("bits"):
-                beta = fit_beta(self._cosines)
+                asked = evenly(calibration[0].shape[0], min(ASKED, calibration[0].shape[0]))
+                beta = fit_beta([frame[None, asked] for frame in calibration])
             self._pause()
         found: list[Remembered] = []
         for item, raw in self._raw.items():
@@ -171,14 +179,24 @@ class Meter:
                 bits = self._bits(raw, beta)
             negatives = 0 if raw.cosines_KQN is None else raw.cosines_KQN.shape[-1] - 1
             found.append(Remembered(experience=item, measures=raw.measures | {Measure.BITS: bits}, negatives=negatives))
-        return found, Temperature(beta=beta, frames=sum(map(len, self._cosines)))
+        return Found(experiences=found, worlds=self._of_worlds(beta), beta=beta, calibration=len(calibration))
+
+    def _of_worlds(self, beta: float | None) -> dict[str, dict[Measure, Measured]]:
+        worlds: dict[str, dict[Measure, Measured]] = {}
+        for world, (measures, frames) in self._worlds.items():
+            bits: Measured = _NOTHING_TO_FIT
+            if beta is not None and len(frames) > 1:
+                with self._cost.of("bits"):
+                    bits = halved(np.concatenate([memory_bits(frame[None], beta) for frame in frames]))
+            worlds[world] = measures | {Measure.BITS: bits}
+        return worlds
 
     def _bits(self, raw: _Raw, beta: float | None) -> Measured:
         if raw.cosines_KQN is None:
             assert raw.no_pool is not None, "an experience without a pool says why"
             return raw.no_pool
         if beta is None:
-            return NotMeasurable("there are no finite calibration frames to fit the temperature on")
+            return _NOTHING_TO_FIT
         return halved(memory_bits(raw.cosines_KQN, beta))
 
     def _calibrate_bits(self, pool: Pool, gallery: Gallery) -> None:
@@ -186,15 +204,19 @@ class Meter:
         if pool.world not in self._calibration:
             return
         places, predicted = self._calibration[pool.world]
-        with self._cost.of("bits"):
-            asked = evenly(predicted.positions_FQ.shape[1], min(ASKED, predicted.positions_FQ.shape[1]))
-            some = Predicted(predicted.predictions_FQD[:, asked], predicted.positions_FQ[:, asked])
-            own_FQD = own_targets(gallery.targets_NPD[places], some)
-            cosines_FQN = _host(gallery.cosines(some.predictions_FQD, own_FQD, some.positions_FQ))
+        with self._cost.of("calibration"):
+            own_FQD = own_targets(gallery.targets_NPD[places], predicted)
+            measures = {
+                Measure.LOSS: halved(_numbers(_losses(predicted, own_FQD))),
+                Measure.NMSE: nmse(predicted, own_FQD, gallery.baseline(range(len(pool)))),
+            }
+            cosines_FQN = _host(gallery.cosines(predicted.predictions_FQD, own_FQD, predicted.positions_FQ))
+            frames: list[Floats] = []
             for place, cosines_QN in zip(places, cosines_FQN, strict=True):
                 rivals = pool.rivals_of(place, self._block)
                 if not isinstance(rivals, NotMeasurable) and np.isfinite(cosines_QN).all():
-                    self._cosines.append(_among(cosines_QN, rivals)[None])
+                    frames.append(_among(cosines_QN, rivals))
+        self._worlds[pool.world] = (measures, frames)
         self._pause()
 
     def _measure(
@@ -206,7 +228,7 @@ class Meter:
             own_FQD = own_targets(all_targets(self._model, frames), predicted)
         self._pause()
         with self._cost.of("loss"):
-            losses_F = functional.smooth_l1_loss(predicted.predictions_FQD, own_FQD, reduction="none").mean((1, 2))
+            losses_F = _losses(predicted, own_FQD)
         errors_F: Tensor | None = None
         if self._readout is not None:
             with self._cost.of("reference"):
@@ -263,6 +285,11 @@ def _calibration(pools: Sequence[Pool]) -> list[tuple[Pool, list[int]]]:
         found.append((pool, [place - first for place in chosen if first <= place < first + len(pool)]))
         first += len(pool)
     return [(pool, places) for pool, places in found if places]
+
+
+def _losses(predicted: Predicted, targets_FQD: Tensor) -> Tensor:
+    """Training loss of each frame: smooth L1 (β = 1), float32 [F]."""
+    return functional.smooth_l1_loss(predicted.predictions_FQD, targets_FQD, reduction="none").mean((1, 2))
 
 
 def _among(cosines_QN: Floats, rivals: Rivals) -> Floats:
