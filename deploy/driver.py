@@ -6,8 +6,7 @@
 
     driver, twice a second: status of each part ─► live view · metrics.jsonl · Prometheus
                             silence or death    ─► start anew · events.jsonl
-                            every minute        ─► learner.snapshot() ─► checkpoint on disk (writer thread)
-                                                   evaluator.state() ─► evaluator.safetensors, likewise
+                            every minute        ─► learner.snapshot(), evaluator.state() ─► disk (writer threads)
                             new rows            ─► evaluations.jsonl
 
 The driver waits for nothing but the clock: every question to a part is asked now and its answer fetched when it is
@@ -40,7 +39,7 @@ from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus
 from deploy.checkpointing import Checkpointer
 from deploy.cluster import LocalCluster
 from deploy.discovery import MetricsDirectory
-from deploy.evaluator_state import STATE, EvaluatorKeeper
+from deploy.evaluator_state import EvaluatorKeeper
 from deploy.guardian import Guardian
 from deploy.parts import Parts
 from deploy.rundir import RunDirectory
@@ -88,8 +87,7 @@ class Driver:
         )
         self._keeper = EvaluatorKeeper(directory, every=run.learner.checkpoint_every)
         self._rows: Any = None
-        self._rows_seen = 0
-        self._findings_seen = 0
+        self._rows_seen = self._findings_seen = 0
         self._recording: Any = None
         self._cluster = LocalCluster(run)
         self._server: StreamServer | None = None
@@ -186,9 +184,7 @@ class Driver:
         parts = Parts(
             self._run,
             stream=self.stream,
-            actors_dir=self._directory.actors.resolve(),
-            checkpoints_dir=self._directory.checkpoints.resolve(),
-            evaluator_state=self._directory.path.resolve() / STATE,
+            directory=self._directory,
             version=self._highest_version,
         )
         self._server.relay(parts.weights())
@@ -214,8 +210,7 @@ class Driver:
             self._collect_rows()
             self._note_findings()
             self._checkpointer.look(self.handle("learner"))
-            if self._run.evaluator.enabled:
-                self._keeper.look(self.handle("evaluator"))
+            self._keeper.look(self._supervisor.parts.get("evaluator"))
             if time.monotonic() >= next_rows:
                 next_rows += ROWS_EVERY
                 self._write_metrics()
@@ -238,10 +233,9 @@ class Driver:
             self._finals["learner"] = status
             self._checkpointer.save(snapshot)
         if evaluator is not None:
-            if self._rows is not None:
-                self._write_rows(self._last_word("evaluator", self._rows) or ())
+            early = self._last_word("evaluator", self._rows) if self._rows is not None else None
             found, state = self._last_word("evaluator", evaluator) or ((), None)
-            self._write_rows(found)
+            self._write_rows([*(early or ()), *found])
             self._keeper.save(state)
         assert self._server is not None
         self._store = self._server.look()

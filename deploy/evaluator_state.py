@@ -12,11 +12,18 @@ import ray
 import ray.exceptions
 
 from deploy.rundir import RunDirectory
+from deploy.supervision import Part
 
 STATE = "evaluator.safetensors"
 """Name of the file; each state replaces the one before."""
 
 _log = logging.getLogger(__name__)
+
+
+def read_state(directory: RunDirectory) -> bytes | None:
+    """Gives the last state that was written; None where there is none."""
+    path = directory.path / STATE
+    return path.read_bytes() if path.exists() else None
 
 
 class EvaluatorKeeper:
@@ -36,11 +43,11 @@ class EvaluatorKeeper:
         self._writing: Future[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="evaluator-state")
 
-    def look(self, evaluator: Any) -> None:
+    def look(self, evaluator: Part | None) -> None:
         """Does what is due: asks the evaluator, fetches what it has given, hands it to the thread."""
-        if self._asked is None and time.monotonic() >= self._due:
+        if evaluator is not None and self._asked is None and time.monotonic() >= self._due:
             self._due = time.monotonic() + self._every
-            self._asked = evaluator.state.remote()
+            self._asked = evaluator.handle.state.remote()
         busy = self._writing is not None and not self._writing.done()
         if self._asked is None or busy or not ray.wait([self._asked], timeout=0)[0]:
             return

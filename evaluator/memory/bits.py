@@ -5,7 +5,7 @@
 with c₀ the cosine to its own target and c_i those to N targets of other frames. With N = 255 this is the cross entropy
 of telling one of K' (InfoNCE, van den Oord et al. 2018, arXiv:1807.03748, eq. 4; by its eq. 5, S bounds the mutual
 information from below). With fewer, each stands for 255 / N: the sum over negatives keeps its expectation, so the scale
-and the range (−∞, 8] stay, and S reads a little too high, by at most half the relative variance of the mean.
+and the range (−∞, 8] stay, and S reads a little too high, to second order by half the relative variance of the mean.
 
 Shapes: F frames, Q predictions of a frame, N negatives.
 """

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 
 from evaluator.memory.gallery import FLOOR, Gallery
+from tests.evaluator.memory.textures import rotation
 
 GENERATOR = torch.Generator().manual_seed(0)
 TARGETS_NPD = torch.randn(80, 5, 16, generator=GENERATOR)
@@ -25,7 +26,7 @@ def test_each_prediction_meets_its_own_target_first_and_then_the_pool_at_its_pos
 
 
 def transformed(change: str) -> tuple[Tensor, Tensor, Tensor]:
-    basis, _ = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(1)))
+    basis = rotation(16)
     match change:
         case "rotation":
             return TARGETS_NPD @ basis, SAID_FQD @ basis, OWN_FQD @ basis

@@ -71,9 +71,11 @@ def test_a_collapsed_encoder_remembers_nothing(spread: float) -> None:
 
 def test_noise_instead_of_features_remembers_nothing() -> None:
     model, generator = collapsed(0.0), torch.Generator().manual_seed(3)
-    model.target_encoder.norm.register_forward_hook(
-        lambda _module, _inputs, output: output + 1e-2 * torch.randn(output.shape, generator=generator)
-    )
+
+    def noisy(_module: object, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        return output + 1e-2 * torch.randn(output.shape, generator=generator)
+
+    model.target_encoder.norm.register_forward_hook(noisy)
     assert np.abs(bits(measured(model, *MANY).experiences)).max() < 0.05
 
 
@@ -256,4 +258,4 @@ def test_predictions_are_about_hidden_patches() -> None:
     found = predict(fresh(), MASKS, tiles(4, 0), [1, 2, 3, 4])
     contexts = fixed_masks(MASKS, (6, 6), [1, 2, 3, 4]).context_BK
     for where, seen in zip(found.positions_FQ, contexts, strict=True):
-        assert not set(where.tolist()) & set(seen.tolist())
+        assert not torch.isin(where, seen).any()

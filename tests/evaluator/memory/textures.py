@@ -1,7 +1,11 @@
 """Pictures of coloured tiles: nothing in one tells of another, and no part of one tells of the rest, so that whoever
 predicts a hidden part remembers it."""
 
+from typing import Any, cast
+
 import numpy as np
+import torch
+from torch import Tensor
 
 from common.config.model import MaskConfig, ModelConfig
 from common.ijepa.model import IJepa
@@ -20,6 +24,12 @@ def tiles(count: int, seed: int) -> np.ndarray:
     """uint8 [count, 24, 24, 3], tiles of a patch each."""
     colours = np.random.default_rng(seed).integers(0, 256, (count, 6, 6, 3), np.uint8)
     return colours.repeat(4, axis=1).repeat(4, axis=2)
+
+
+def rotation(size: int) -> Tensor:
+    """An orthogonal matrix, float32 [size, size]."""
+    drawn = torch.randn(size, size, generator=torch.Generator().manual_seed(1))
+    return cast(Any, torch.linalg).qr(drawn)[0]
 
 
 def pool(count: int = 288, *, world: str = "w", walks: int = 24) -> Pool:
