@@ -205,7 +205,7 @@ class Evaluator:
         )
 
     def _knows(self, item: Experience) -> bool:
-        return item.kind is Kind.PLACEBO or self.exposures.knows(item.name, item.ended_ns)
+        return item.kind is not Kind.EXPOSED or self.exposures.knows(item.name, item.ended_ns)
 
     def _room(self) -> int:
         """Live experiences for which there is CPU time in one interval, or at least as much as the rest takes."""

@@ -193,8 +193,8 @@ def test_a_late_evaluator_says_what_it_cannot_know() -> None:
         told[row["ledger"]].append(row)
         assert row["exposures"] is None
     assert told["unknown"]
-    assert all(row["end"] <= 100 for row in told["unknown"])
-    assert all(row["kind"] == "placebo" or row["end"] > 100 for row in told["none"])
+    assert all(row["kind"] == "exposed" and row["end"] <= 100 for row in told["unknown"])
+    assert all(row["kind"] != "exposed" or row["end"] > 100 for row in told["none"])
 
 
 def test_rows_are_strict_json(found: Evaluation) -> None:
