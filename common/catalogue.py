@@ -61,8 +61,8 @@ def _gauge(name: str, help: str, *labels: str) -> Spec:
     return Spec(Kind.GAUGE, f"engram_{name}", help, labels)
 
 
-def _histogram(name: str, help: str, *buckets: float) -> Spec:
-    return Spec(Kind.HISTOGRAM, f"engram_{name}", help, (), buckets)
+def _histogram(name: str, help: str, *buckets: float, labels: tuple[str, ...] = ()) -> Spec:
+    return Spec(Kind.HISTOGRAM, f"engram_{name}", help, labels, buckets)
 
 
 @unique
@@ -181,8 +181,22 @@ class Metric(Enum):
     EVALUATOR_STEP = _gauge("evaluator_step", "Optimiser steps of that version.")
     EVALUATOR_PROBE = _gauge("evaluator_probe_score", "Score of a probe (accuracy or R²).", "probe", "encoder")
     EVALUATOR_LOSS = _gauge("evaluator_experience_loss", "Mean fixed-mask loss by kind of experience.", "kind")
+    EVALUATOR_MEMORY = _gauge(
+        "evaluator_memory", "Mean score of memory by kind of experience and measure.", "kind", "measure"
+    )
+    EVALUATOR_BITS = _histogram(
+        "evaluator_memory_bits", "Memory bits of each measurement of an experience.",
+        -4.0, -2.0, -1.0, -0.5, -0.2, -0.1, 0.0, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 7.5, 8.0,
+        labels=("kind",),
+    )  # fmt: skip
+    EVALUATOR_CPU = _gauge("evaluator_evaluation_cpu_seconds", "CPU time of the last evaluation, by part.", "component")
     EVALUATOR_HEALTH = _gauge("evaluator_health", "Health of the representation, by measure.", "measure")
     EVALUATOR_EXPERIENCES = _gauge("evaluator_followed_experiences", "Experiences that are followed.")
+    EVALUATOR_MEASURED = _gauge("evaluator_measured_experiences", "Experiences measured at the last evaluation.")
+    EVALUATOR_POSTPONED = _gauge(
+        "evaluator_postponed_experiences", "Experiences that were due then and had no room in the budget."
+    )
+    EVALUATOR_THINNED = _counter("evaluator_thinned_experiences_total", "Experiences given up for newer ones.")
 
     DRIVER_ELAPSED = _gauge("driver_elapsed_seconds", "Time since the start of the run.")
     DRIVER_DURATION = _gauge("driver_duration_seconds", "Length that the run will have; 0 for no end.")

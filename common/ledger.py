@@ -7,8 +7,8 @@ its experience are in the buffer, and at least `learner.ledger.LINGER` versions 
 whether a row may have left unseen: a reader that took a version from `since` on has lost nothing.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, field
 from typing import Any, cast
 
 import msgpack
@@ -114,7 +114,8 @@ class ExposureTable:
         keep: Most rows that are kept of those that have left the learner; the oldest go first.
 
     Attributes:
-        gaps: Times that rows may have changed unseen.
+        gaps: Times that rows may have changed unseen; a reader that starts late begins with one.
+        blind_ns: Wall clock before which there may have been rows that are not known here, ns; 0 where all are.
     """
 
     def __init__(self, keep: int = 65536) -> None:
@@ -123,6 +124,7 @@ class ExposureTable:
         self._alive: dict[str, Exposed] = {}
         self._left: dict[str, Exposed] = {}
         self.gaps = 0
+        self.blind_ns = 0
 
     def __len__(self) -> int:
         """Rows that are known."""
@@ -132,19 +134,45 @@ class ExposureTable:
         """The row of an experience; None where it is not known to have been admitted."""
         return self._alive.get(experience) or self._left.get(experience)
 
-    def take(self, version: int, news: LedgerNews) -> None:
-        """Takes in what came with a version."""
+    def knows(self, experience: str, ended_ns: int) -> bool:
+        """Says whether `get` tells all: a None then means that it was never admitted.
+
+        Args:
+            experience: Its id.
+            ended_ns: Wall clock of its last frame, ns.
+        """
+        return self.get(experience) is not None or ended_ns > self.blind_ns
+
+    def take(self, version: int, news: LedgerNews, created_ns: int = 0) -> None:
+        """Takes in what came with a version, made at `created_ns` by the wall clock."""
         rows = zip(*(news.columns[name].tolist() for name in COLUMNS), strict=True)
         alive = {name: Exposed(*row) for name, row in zip(news.experiences, rows, strict=True)}
         if self._version < news.since:
             self.gaps += 1
+            self.blind_ns = max(self.blind_ns, created_ns)
         else:
             self._left |= {name: row for name, row in self._alive.items() if name not in alive}
         for name in alive.keys() & self._left.keys():  # the learner went back to a checkpoint that has it in memory
             del self._left[name]
         for name in list(self._left)[: max(0, len(self._left) - self._keep)]:
-            del self._left[name]
+            lost = self._left.pop(name)
+            self.blind_ns = max(self.blind_ns, lost.admitted_ns, lost.last_ns)
         self._alive, self._version = alive, version
+
+    def state(self, experiences: Iterable[str]) -> dict[str, Any]:
+        """Gives what is known of some experiences as plain JSON, for a reader that is started anew."""
+        names = list(experiences)
+        rows = {
+            part: {name: astuple(table[name]) for name in names if name in table}
+            for part, table in (("alive", self._alive), ("left", self._left))
+        }
+        return {"version": self._version, "gaps": self.gaps, "blind_ns": self.blind_ns, **rows}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `state` gave."""
+        self._version, self.gaps, self.blind_ns = int(state["version"]), int(state["gaps"]), int(state["blind_ns"])
+        self._alive = {name: Exposed(*row) for name, row in state["alive"].items()}
+        self._left = {name: Exposed(*row) for name, row in state["left"].items()}
 
 
 def _require(holds: bool, what: str) -> None:

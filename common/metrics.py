@@ -153,8 +153,15 @@ def _evaluator(status: EvaluatorStatus) -> Iterator[Sample]:
         for encoder, score in scores.items():
             yield Sample(Metric.EVALUATOR_PROBE, score, (probe, encoder))
     yield from _by_name(Metric.EVALUATOR_LOSS, status.losses)
+    for kind, measures in status.memory.items():
+        for measure, score in measures.items():
+            yield Sample(Metric.EVALUATOR_MEMORY, score, (kind, measure))
+    yield from _by_name(Metric.EVALUATOR_CPU, status.cost)
     yield from _by_name(Metric.EVALUATOR_HEALTH, status.health)
     yield Sample(Metric.EVALUATOR_EXPERIENCES, status.experiences)
+    yield Sample(Metric.EVALUATOR_MEASURED, status.measured)
+    yield Sample(Metric.EVALUATOR_POSTPONED, status.postponed)
+    yield Sample(Metric.EVALUATOR_THINNED, status.thinned)
 
 
 def _driver(status: RunStatus) -> Iterator[Sample]:
@@ -232,7 +239,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._histograms = {
-            metric: Histogram(spec.name, spec.help, buckets=spec.buckets, registry=self.registry)
+            metric: Histogram(spec.name, spec.help, spec.labels, buckets=spec.buckets, registry=self.registry)
             for metric in Metric
             if (spec := metric.value).role is role and spec.kind is Kind.HISTOGRAM
         }
@@ -247,17 +254,19 @@ class Metrics:
         """
         self.registry.register(_Follower(self.role, source))
 
-    def observe(self, metric: Metric, value: float) -> None:
+    def observe(self, metric: Metric, value: float, *labels: str) -> None:
         """Puts one value into a histogram of this process.
 
         Args:
             metric: A histogram of this role.
             value: In the metric's unit.
+            *labels: Label values, in the order of the metric's label names.
 
         Raises:
             KeyError: The metric is no histogram of this role.
         """
-        self._histograms[metric].observe(value)
+        histogram = self._histograms[metric]
+        (histogram.labels(*labels) if labels else histogram).observe(value)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format, as the endpoint would show it now."""

@@ -208,7 +208,12 @@ class EvaluatorStatus:
         probes: Score by probe and encoder, for example `{"world": {"trained": 0.6, "random": 0.5, "pixels": 0.4}}`.
         health: `rankme`, `feature_std` and so on, at that version.
         losses: Mean fixed-mask loss by kind of experience: `exposed`, `withheld`, `placebo`.
+        memory: Mean of each measure by kind, `{"exposed": {"loss": …, "nmse": …, "bits": …, "reference": …}, …}`.
+        cost: CPU seconds of the last evaluation by part.
         experiences: Experiences that are followed.
+        measured: Experiences measured at the last evaluation.
+        postponed: Experiences that were due then and had no room in the budget.
+        thinned: Experiences given up for newer ones.
         activity: What it does now, in a few words.
     """
 
@@ -221,7 +226,12 @@ class EvaluatorStatus:
     probes: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
     health: Mapping[str, float] = field(default_factory=dict[str, float])
     losses: Mapping[str, float] = field(default_factory=dict[str, float])
+    memory: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    cost: Mapping[str, float] = field(default_factory=dict[str, float])
     experiences: int = 0
+    measured: int = 0
+    postponed: int = 0
+    thinned: int = 0
     activity: str = ""
 
 

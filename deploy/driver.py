@@ -6,7 +6,7 @@
 
     driver, twice a second: status of each part ─► live view · metrics.jsonl · Prometheus
                             silence or death    ─► start anew · events.jsonl
-                            every minute        ─► learner.snapshot() ─► checkpoint on disk (writer thread)
+                            every minute        ─► learner.snapshot(), evaluator.state() ─► disk (writer threads)
                             new rows            ─► evaluations.jsonl
 
 The driver waits for nothing but the clock: every question to a part is asked now and its answer fetched when it is
@@ -39,6 +39,7 @@ from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus
 from deploy.checkpointing import Checkpointer
 from deploy.cluster import LocalCluster
 from deploy.discovery import MetricsDirectory
+from deploy.evaluator_state import EvaluatorKeeper
 from deploy.guardian import Guardian
 from deploy.parts import Parts
 from deploy.rundir import RunDirectory
@@ -84,9 +85,9 @@ class Driver:
             keep=run.learner.checkpoints_kept,
             saved=lambda: self._server and self._server.snapshot(),
         )
+        self._keeper = EvaluatorKeeper(directory, every=run.learner.checkpoint_every)
         self._rows: Any = None
-        self._rows_seen = 0
-        self._findings_seen = 0
+        self._rows_seen = self._findings_seen = 0
         self._recording: Any = None
         self._cluster = LocalCluster(run)
         self._server: StreamServer | None = None
@@ -183,8 +184,7 @@ class Driver:
         parts = Parts(
             self._run,
             stream=self.stream,
-            actors_dir=self._directory.actors.resolve(),
-            checkpoints_dir=self._directory.checkpoints.resolve(),
+            directory=self._directory,
             version=self._highest_version,
         )
         self._server.relay(parts.weights())
@@ -210,6 +210,7 @@ class Driver:
             self._collect_rows()
             self._note_findings()
             self._checkpointer.look(self.handle("learner"))
+            self._keeper.look(self._supervisor.parts.get("evaluator"))
             if time.monotonic() >= next_rows:
                 next_rows += ROWS_EVERY
                 self._write_metrics()
@@ -232,9 +233,10 @@ class Driver:
             self._finals["learner"] = status
             self._checkpointer.save(snapshot)
         if evaluator is not None:
-            if self._rows is not None:
-                self._write_rows(self._last_word("evaluator", self._rows) or ())
-            self._write_rows(self._last_word("evaluator", evaluator) or ())
+            early = self._last_word("evaluator", self._rows) if self._rows is not None else None
+            found, state = self._last_word("evaluator", evaluator) or ((), None)
+            self._write_rows([*(early or ()), *found])
+            self._keeper.save(state)
         assert self._server is not None
         self._store = self._server.look()
         self._write_metrics()
@@ -249,6 +251,7 @@ class Driver:
     def _close(self) -> None:
         """Ends every process and frees every port, whatever state the run is in."""
         self._checkpointer.close()
+        self._keeper.close()
         if self._found is not None:
             self._found.close()
         if self._server is not None:
@@ -356,6 +359,7 @@ class Driver:
             self._findings_seen = 0
         if part == "evaluator":
             self._rows, self._rows_seen = None, 0
+            self._keeper.forget()
         self._say("restart", part=part, reason=reason)
         self._keep_logs(part)
 

@@ -57,7 +57,8 @@ def relay_bytes(run: RunConfig) -> int:
 
 def object_store_bytes(run: RunConfig) -> int:
     """Size of Ray's object store: two checkpoints on their way to disk, and the versions that the registry keeps."""
-    return 2 * (_buffer_bytes(run) + _checkpoint_bytes(run)) + _registry_bytes(run) + 512 * 2**20
+    states = _buffer_bytes(run) + _checkpoint_bytes(run) + _experience_bytes(run)
+    return 2 * states + _registry_bytes(run) + 512 * 2**20
 
 
 def needs(run: RunConfig) -> list[Need]:
@@ -71,6 +72,7 @@ def needs(run: RunConfig) -> list[Need]:
         Need("learner.model", "the networks and their checkpoint", 4 * _checkpoint_bytes(run)),
         *_guardrail_needs(run),
         Need("learner.versions_kept", "versions of the weights", _registry_bytes(run) + OFFERED * _version_bytes(run)),
+        Need("evaluator.experiences", "experiences that are followed, and their state", 4 * _experience_bytes(run)),
         Need("actors.spool_bytes", "frames that wait while Redis is away", run.actors.count * spool),
         Need("actors.count", "the processes themselves", parts * PROCESS),
     ]
@@ -124,6 +126,13 @@ def _buffer_bytes(run: RunConfig) -> int:
     """Frames, and the float32 features that `minred` keeps of each."""
     features = 4 * run.learner.model.dim if run.learner.replay.keep is Keep.MINRED else 0
     return run.learner.replay.capacity * (_frame_bytes(run) + features)
+
+
+def _experience_bytes(run: RunConfig) -> int:
+    """The frames of all experiences that the evaluator follows."""
+    if not run.evaluator.enabled:
+        return 0
+    return run.evaluator.experiences * run.evaluator.frames_per_experience * _frame_bytes(run)
 
 
 def _checkpoint_bytes(run: RunConfig) -> int:

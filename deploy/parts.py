@@ -16,7 +16,9 @@ from actors.shell import ActorShell
 from actors.worlds.walks import record_walk
 from common.config import RunConfig
 from common.process import settle
+from deploy.evaluator_state import read_state
 from deploy.registry import RayWeightSink, RayWeightSource, WeightRegistry
+from deploy.rundir import RunDirectory
 from evaluator.probeset import ProbeSet, ProbeSpec
 from evaluator.shell import EvaluatorShell
 from learner import checkpoint as checkpoints
@@ -39,18 +41,14 @@ class Parts:
     Args:
         run: The run's configuration, with the URL of the server that is used.
         stream: Id of the stream.
-        actors_dir: Where actors keep their journals.
-        checkpoints_dir: Where a restarted learner finds its last checkpoint.
+        directory: Where actors keep their journals, and restarted parts find their last checkpoint or state.
         version: Given the registry's newest version, the highest that this run has ever made.
     """
 
-    def __init__(
-        self, run: RunConfig, *, stream: str, actors_dir: Path, checkpoints_dir: Path, version: Callable[[int], int]
-    ) -> None:
+    def __init__(self, run: RunConfig, *, stream: str, directory: RunDirectory, version: Callable[[int], int]) -> None:
         self._run = run
         self._stream = stream
-        self._actors_dir = actors_dir
-        self._checkpoints_dir = checkpoints_dir
+        self._directory = directory
         self._version = version
         self.probe_set = ProbeSpec.of(run).cache_path(run.evaluator.cache)
         self._registry: Any = (
@@ -66,12 +64,12 @@ class Parts:
     def actor(self, index: int) -> Any:
         """Makes the actor with this number."""
         return _remote(ActorShell, f"actor-{index}").remote(
-            self._run, index=index, stream=self._stream, source=self.weights(), folder=self._actors_dir
+            self._run, index=index, stream=self._stream, source=self.weights(), folder=self._directory.actors.resolve()
         )
 
     def learner(self) -> Any:
         """Makes the learner, from the newest checkpoint where there is one."""
-        newest = checkpoints.latest(self._checkpoints_dir)
+        newest = checkpoints.latest(self._directory.checkpoints)
         gpu = self._run.learner.device != "cpu" and torch.cuda.is_available()
         return _remote(LearnerShell, "learner", num_gpus=1 if gpu else 0).remote(
             self._run,
@@ -90,9 +88,13 @@ class Parts:
         return info.version if info else 0
 
     def evaluator(self) -> Any:
-        """Makes the evaluator."""
+        """Makes the evaluator, from the last state of an earlier one where there is one."""
         return _remote(EvaluatorShell, "evaluator").remote(
-            self._run, stream=self._stream, source=self.weights(), probe_set=self.probe_set
+            self._run,
+            stream=self._stream,
+            source=self.weights(),
+            probe_set=self.probe_set,
+            state=read_state(self._directory),
         )
 
     def record_probe_set(self) -> Any:

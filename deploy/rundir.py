@@ -3,7 +3,8 @@
     config.yaml        what was asked for
     events.jsonl       what happened, one line each
     metrics.jsonl      what every part said of itself, one line a part and moment
-    evaluations.jsonl  what the evaluator measured, one line a weights version
+    evaluations.jsonl  what the evaluator measured: docs/measures.md
+    evaluator.safetensors  which experiences it follows, for one that is started anew
     checkpoints/  actors/  report/
 
 Only the driver writes here, so each row is one `write` of one whole line, and a reader meets at most one torn line:
@@ -264,11 +265,23 @@ class RunDirectory:
         Returns:
             Where it lies.
         """
+        return self.write_atomic(name, text.encode())
+
+    def write_atomic(self, name: str, content: bytes) -> Path:
+        """Writes a file likewise.
+
+        Args:
+            name: Path below the run directory.
+            content: The whole content.
+
+        Returns:
+            Where it lies.
+        """
         target = self.path / name
         draft = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            with draft.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with draft.open("wb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(target)

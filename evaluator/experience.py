@@ -10,7 +10,11 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from common.exposure import GROUP
 from evaluator.probeset import ProbeSet
+
+CHAPTER = 2 * GROUP
+"""Blocks of a visit that are measured at the same versions, whole visits of up to 100 s by default."""
 
 
 class Kind(StrEnum):
@@ -50,6 +54,12 @@ class Experience:
     ended_ns: int = 0
 
     @property
+    def chapter(self) -> str:
+        """The part of its visit that is measured together: ten blocks, two of which are withheld."""
+        block = self.name.rpartition("/")[2]
+        return f"{self.visit}/{int(block) // CHAPTER}" if block.isdigit() else self.visit
+
+    @property
     def seeds(self) -> list[int]:
         """Seeds of the masks, one a frame, fixed for all time and versions."""
         return [mask_seed(self.name, number) for number in self.numbers]
@@ -66,6 +76,11 @@ def evenly(count: int, chosen: int) -> list[int]:
     return [(2 * place + 1) * count // (2 * chosen) for place in range(chosen)]
 
 
+def walk_visit(world: str, walk: int, *, placebo: bool) -> str:
+    """Names a walk of the probe set like a visit."""
+    return f"{'placebo' if placebo else 'probe'}/{world}/{walk}"
+
+
 def placebo_experiences(probe_set: ProbeSet, frames: int, block: float) -> list[Experience]:
     """Cuts the walks in placebo worlds into whole blocks."""
     length = max(1, int(block / probe_set.spec.every + 1e-9))
@@ -75,7 +90,7 @@ def placebo_experiences(probe_set: ProbeSet, frames: int, block: float) -> list[
         name = probe_set.spec.names[int(probe_set.world[places[0]])]
         for start in range(0, len(places) - length + 1, length):
             chosen = [start + place for place in evenly(length, min(frames, length))]
-            visit = f"placebo/{name}/{walk}"
+            visit = walk_visit(name, int(walk), placebo=True)
             found.append(
                 Experience(
                     name=f"{visit}/{start // length:04d}",

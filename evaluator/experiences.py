@@ -1,31 +1,24 @@
-"""The loss of experiences under fixed masks, at any weights version, next to controls at the same version.
+"""Which experiences are followed: a bounded choice of the stream's, by visit, kind and age, and placebos beside them.
 
-The JEPA loss alone is not evidence: its target is a moving average of the encoder itself, a collapsing representation
-lowers it, and it usually falls, then rises, while features get better. Only differences between exposed, withheld and
-placebo experiences *at one version* say something, and only while the health measures hold.
-
-Shapes: J frames of all experiences, B frames a batch.
+A score of one experience says nothing by itself. Exposed, withheld and placebo experiences are therefore kept side by
+side, and never chosen by how they score.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from common.codec import frame_shape
-from common.config.model import MaskConfig
+from common.errors import CheckpointError
 from common.exposure import Exposure
-from common.ijepa.masks import fixed_masks
-from common.ijepa.model import IJepa
 from common.messages import Datum
-from evaluator.budget import no_pause
-from evaluator.encoders import Pause, batch_size
 from evaluator.experience import Experience, Kind, evenly, placebo_experiences
+from evaluator.memory.pools import Pool, Pools
 from evaluator.probeset import ProbeSet
 from evaluator.thinning import most_redundant
 
@@ -37,30 +30,15 @@ PLACEBO_PART = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ExperienceLoss:
-    """Loss of one experience at one version.
-
-    Attributes:
-        experience: What was measured.
-        version: Weights version.
-        loss: Training loss (smooth L1 to layer-normed targets), mean over its frames; None if it is not finite.
-    """
-
-    experience: Experience
-    version: int
-    loss: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ArchiveCounts:
     """What became of the experiences.
 
     Attributes:
-        followed: Live experiences that are measured now.
-        placebo: Placebo experiences that are measured.
+        followed: Live experiences that are followed now.
+        placebo: Placebo experiences.
         short: Experiences left out because they were seen for less than half of their length or in too few frames.
         thinned: Experiences given up for newer ones.
-        refused: Frames of another size or type than the run's, or seen before.
+        refused: Frames of another size or type than the run's, or numbered like earlier ones.
     """
 
     followed: int
@@ -92,7 +70,7 @@ class _Open:
 class ExperienceArchive:
     """Follows a bounded number of experiences of the stream, and placebos beside them.
 
-    `observe` may run in another thread than `measure`, or in the pauses of the same thread.
+    `observe` may run in another thread than everything else.
 
     Args:
         frames: Frames by which an experience is measured (K).
@@ -113,9 +91,11 @@ class ExperienceArchive:
         self._open: dict[str, _Open] = {}
         self._closed: list[Experience] = []
         self._last_seq: dict[str, int] = {}
+        self._known_seq: dict[str, int] = {}
         self._counts = Counter[str]()
         self._now = 0.0
         self._lock = Lock()
+        self.pools = Pools(probe_set)
 
     def observe(self, datum: Datum, kind: str) -> None:
         """Takes in the next frame of the stream, each actor's in their order.
@@ -129,6 +109,8 @@ class ExperienceArchive:
         """
         exposure = Exposure(kind)
         with self._lock:
+            if datum.seq <= self._known_seq.get(datum.actor, -1):
+                return  # read once more by a process that was started anew
             if datum.seq <= self._last_seq.get(datum.actor, -1):
                 self._counts["refused"] += 1
                 return
@@ -163,27 +145,61 @@ class ExperienceArchive:
 
     @property
     def followed(self) -> tuple[Experience, ...]:
-        """All experiences that are measured, the placebos last."""
+        """All experiences that are followed, the placebos last."""
         with self._lock:
             return (*self._closed, *self._placebos)
 
-    def measure(
-        self, model: IJepa, mask_config: MaskConfig, version: int, *, pause: Pause = no_pause
-    ) -> list[ExperienceLoss]:
-        """Measures the loss of all followed experiences at one version; costs one forward pass a frame."""
-        experiences = self.followed
-        jobs = [(frame, seed) for item in experiences for frame, seed in zip(item.frames, item.seeds, strict=True)]
-        batch = batch_size(model, model.grid[0] * model.grid[1])
-        losses_J = np.empty(len(jobs))
-        device = model.context_encoder.positions_ND.device
-        for start in range(0, len(jobs), batch):
-            frames, seeds = zip(*jobs[start : start + batch], strict=True)
-            drawn = fixed_masks(mask_config, model.grid, seeds).to(device)
-            with torch.inference_mode():
-                losses_B = model.sample_losses(torch.as_tensor(np.stack(frames), device=device), drawn)
-            losses_J[start : start + len(seeds)] = losses_B.double().cpu().numpy()
-            pause()
-        return _by_experience(experiences, losses_J, version)
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Gives what would be lost with the process, as plain JSON and arrays; placebos come from the probe set."""
+        with self._lock:
+            gathered = self.pools.gathered()
+            arrays: dict[str, NDArray[Any]] = {}
+            if self._closed:
+                arrays["frames"] = np.stack([item.frames for item in self._closed])
+            for number, pool in enumerate(gathered):
+                arrays |= {f"pool-{number}-frames": pool.frames, f"pool-{number}-moments": pool.moments}
+            # What is open is read once more from its first frame.
+            begun = {actor: item.first.seq - 1 for actor, item in self._open.items()}
+            state = {
+                "experiences": [{name: getattr(item, name) for name in _PLAIN} for item in self._closed],
+                "pools": [{"world": pool.world, "stays": list(pool.stays)} for pool in gathered],
+                "last_seq": self._known_seq | self._last_seq | begun,
+                "counts": dict(self._counts),
+                "now": self._now,
+            }
+            return state, arrays
+
+    def restore(self, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Takes back what `state` gave, before the first frame is observed.
+
+        Raises:
+            CheckpointError: It is of a run with other frames.
+        """
+        rows: list[dict[str, Any]] = [
+            row | {"kind": Kind(row["kind"]), "numbers": tuple(row["numbers"])} for row in state["experiences"]
+        ]
+        frames: NDArray[Any] = arrays.get("frames", np.empty((0, self._frames, *self._shape), np.uint8))
+        if frames.dtype != np.uint8 or frames.shape != (len(rows), self._frames, *self._shape):
+            expected = (len(rows), self._frames, *self._shape)
+            raise CheckpointError(
+                f"the state holds frames {frames.dtype} {frames.shape}, this run has uint8 {expected}"
+            )
+        with self._lock:
+            self._closed = [Experience(**row, frames=of_one.copy()) for row, of_one in zip(rows, frames, strict=True)]
+            self.pools.restore(
+                Pool(
+                    world=of_pool["world"],
+                    frames=arrays[f"pool-{number}-frames"],
+                    stays=tuple(of_pool["stays"]),
+                    moments=arrays[f"pool-{number}-moments"],
+                )
+                for number, of_pool in enumerate(state["pools"])
+            )
+            self._known_seq = {actor: int(seq) for actor, seq in state["last_seq"].items()}
+            self._counts = Counter[str](state["counts"])
+            self._now = float(state["now"])
+            while len(self._closed) > self._limit:
+                self._thin()
 
     def _close(self, done: _Open) -> None:
         span = done.last.system_time - done.first.system_time
@@ -205,17 +221,16 @@ class ExperienceArchive:
                 ended_ns=done.last.captured_ns,
             )
         )
+        if done.kind is Kind.WITHHELD:
+            kept = ((cast(NDArray[np.uint8], datum.data), datum.system_time) for datum in done.kept)
+            self.pools.give(done.first.world, done.first.visit, kept)
         if len(self._closed) > self._limit:
-            del self._closed[most_redundant(self._closed, self._now, self._block)]
-            self._counts["thinned"] += 1
+            self._thin()
+
+    def _thin(self) -> None:
+        del self._closed[most_redundant(self._closed, self._now, self._block)]
+        self._counts["thinned"] += 1
 
 
-def _by_experience(
-    experiences: Sequence[Experience], losses_J: NDArray[np.float64], version: int
-) -> list[ExperienceLoss]:
-    measured: list[ExperienceLoss] = []
-    ends = np.cumsum([len(item.frames) for item in experiences], dtype=np.int64)
-    for item, end in zip(experiences, ends, strict=True):
-        loss = float(losses_J[end - len(item.frames) : end].mean())
-        measured.append(ExperienceLoss(experience=item, version=version, loss=loss if np.isfinite(loss) else None))
-    return measured
+_PLAIN = ("name", "actor", "visit", "world", "kind", "numbers", "start", "end", "ended_ns")
+"""Fields of an `Experience` that are plain JSON."""

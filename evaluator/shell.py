@@ -15,8 +15,9 @@ from typing import Any
 
 import redis
 
-from common.catalogue import Role
+from common.catalogue import Metric, Role
 from common.config import RunConfig
+from common.errors import CheckpointError
 from common.exposure import ExposureRule
 from common.ijepa.model import IJepa
 from common.ledger import LEDGER, LedgerNews
@@ -26,11 +27,14 @@ from common.status import EvaluatorStatus
 from common.stream import Heartbeat, StreamKeys, StreamReader, connect
 from common.weights import PayloadKind, WeightSource, unpack
 from evaluator.budget import Budget, cpu_clock
-from evaluator.evaluation import Evaluator
+from evaluator.evaluator import Evaluator
+from evaluator.memory.measures import Halved, Measure
 from evaluator.probeset import ProbeSet
 
 POLL = 0.2
 REFRESH = 2.0
+PATIENCE = 10.0
+"""Seconds that `state` waits for the evaluation thread, which answers between two slices."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,13 +47,19 @@ class EvaluatorShell:
         stream: Id of the stream.
         source: The weight registry.
         probe_set: File of the probe set; waited for, since another process may still be recording it.
+        state: What `state` of an earlier process gave; None at the beginning of a run.
     """
 
-    def __init__(self, run: RunConfig, *, stream: str, source: WeightSource, probe_set: Path) -> None:
+    def __init__(
+        self, run: RunConfig, *, stream: str, source: WeightSource, probe_set: Path, state: bytes | None = None
+    ) -> None:
         config = run.evaluator
         settle(part="evaluator", threads=config.threads, nice=config.nice)
         self._run = run
         self._probe_set = probe_set
+        self._earlier = state
+        self._asked, self._given = threading.Event(), threading.Condition()
+        self._state: bytes | None = None
         self._source = source
         self._reader = StreamReader(connect(run.redis_url), keys=StreamKeys(stream))
         self._rule = ExposureRule.of(run)
@@ -103,13 +113,23 @@ class EvaluatorShell:
         """Switches evaluations on or off; the stream is read all the same."""
         self._enabled.set() if on else self._enabled.clear()
 
-    def stop(self) -> Sequence[dict[str, Any]]:
-        """Gives up the evaluation under way and hands over the last rows."""
+    def state(self) -> bytes | None:
+        """Gives what a process that takes over from this one needs; None where there is nothing yet."""
+        with self._given:
+            self._state = None
+            self._asked.set()
+            self._given.wait_for(lambda: not self._asked.is_set(), PATIENCE)
+            return self._state
+
+    def stop(self) -> tuple[Sequence[dict[str, Any]], bytes | None]:
+        """Gives up the evaluation under way and hands over the last rows and the last state."""
         self._closing.set()
         self._thread.join(10.0)
         self._heartbeat.close()
         self._metrics.close()
-        return self.rows()
+        if self._evaluator is None or self._thread.is_alive():
+            return self.rows(), None
+        return self.rows(), self._evaluator.save()
 
     def _run_safely(self) -> None:
         try:
@@ -126,7 +146,15 @@ class EvaluatorShell:
             self._rounds += 1
             if self._closing.wait(POLL):
                 return
-        self._evaluator = Evaluator(self._run, ProbeSet.load(self._probe_set))
+        evaluator = Evaluator(self._run, ProbeSet.load(self._probe_set))
+        if self._earlier is not None:
+            try:
+                evaluator.restore(self._earlier)
+            except CheckpointError as error:
+                _log.warning("begins anew, experiences measured so far are not followed any more: %s", error)
+                evaluator = Evaluator(self._run, ProbeSet.load(self._probe_set))
+            self._earlier = None
+        self._evaluator = evaluator
         budget = Budget(config.share, cpu=cpu_clock(config.threads), sleep=self._sleep)
         next_at = time.monotonic()
         while not self._closing.wait(POLL):
@@ -148,10 +176,13 @@ class EvaluatorShell:
         news = parameters.pop(LEDGER, None)
         self._model.load_state_dict(parameters)
         if news is not None:
-            self._evaluator.exposures.take(info.version, LedgerNews.unpack(news))
+            self._evaluator.exposures.take(info.version, LedgerNews.unpack(news), info.created_ns)
         budget.pause()
         evaluation = self._evaluator.evaluate(info, self._model, lambda: self._between(budget))
         self._version = info.version
+        for item in evaluation.memory.experiences:
+            if isinstance(bits := item.measures[Measure.BITS], Halved):
+                self._metrics.observe(Metric.EVALUATOR_BITS, bits.value, str(item.experience.kind))
         with self._lock:
             self._rows.extend(evaluation.rows())
         return True
@@ -171,9 +202,19 @@ class EvaluatorShell:
                 raise _Closing
             self._read()
 
+    def _give_state(self, evaluator: Evaluator) -> None:
+        """Answers `state` from the thread that alone changes the evaluator."""
+        if self._asked.is_set():
+            content = evaluator.save()
+            with self._given:
+                self._state = content
+                self._asked.clear()
+                self._given.notify_all()
+
     def _read(self) -> None:
         assert self._evaluator is not None
         self._rounds += 1
+        self._give_state(self._evaluator)
         try:
             if time.monotonic() - self._refreshed >= REFRESH:
                 self._reader.refresh()

@@ -88,6 +88,9 @@ def test_only_deploy_and_the_shells_import_ray() -> None:
         "evaluator.health",
         "evaluator.experiences",
         "evaluator.evaluation",
+        "evaluator.evaluator",
+        "evaluator.memory.meter",
+        "evaluator.schedule",
     ],
 )
 def test_science_runs_wherever_torch_runs(module: str) -> None:

@@ -157,10 +157,12 @@ class EvaluatorConfig:
         share: Share of one core that evaluations may use, averaged over time.
         threads: CPU threads of torch in the evaluator.
         nice: Unix niceness of the evaluator's process.
-        trajectories: Walks a world in the probe set; every fourth is the test set.
+        trajectories: Walks a world in the probe set; every fourth is the test set. Memory bits tell a target from 255
+            frames of its world and other walks, or from all there are, at least 64.
         frames: Frames a walk.
-        frames_per_experience: Frames by which an experience is measured (K).
-        experiences: Most experiences that are followed at once.
+        frames_per_experience: Frames by which an experience is measured (K), at least 2: each measure is taken on
+            the even and on the odd ones too.
+        experiences: Most experiences that are followed at once, placebos included.
         cache: Folder that keeps probe sets; empty for the user's cache folder.
     """
 
@@ -171,10 +173,10 @@ class EvaluatorConfig:
     share: float = 0.5
     threads: int = 1
     nice: int = 19
-    trajectories: int = 16
+    trajectories: int = 24
     frames: int = 12
     frames_per_experience: int = 8
-    experiences: int = 96
+    experiences: int = 256
     cache: str = ""
 
     def __post_init__(self) -> None:
@@ -182,7 +184,8 @@ class EvaluatorConfig:
         checks.between(self, 0.01, 64, "share")
         checks.between(self, 0, 19, "nice")
         checks.between(self, 4, 1000, "trajectories")
-        checks.positive(self, "frames_per_experience", "experiences")
+        checks.between(self, 2, 64, "frames_per_experience")
+        checks.positive(self, "experiences")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,15 @@ LEARNER = LearnerStatus(
     health={"grad_norm": 0.5},
 )
 EVALUATOR = EvaluatorStatus(
-    version=2, probes={"world": {"trained": 0.6, "pixels": 0.5}}, losses={"placebo": 0.4}, health={"rankme": 31.0}
+    version=2,
+    probes={"world": {"trained": 0.6, "pixels": 0.5}},
+    losses={"placebo": 0.4},
+    memory={"exposed": {"bits": 1.5, "nmse": 0.6}},
+    cost={"bits": 0.25},
+    health={"rankme": 31.0},
+    measured=12,
+    postponed=3,
+    thinned=7,
 )
 RUN = RunStatus(
     phase="running",
@@ -107,6 +115,21 @@ def test_what_a_learner_says_of_itself_arrives_under_its_name() -> None:
     assert value["engram_learner_staleness_max_seconds"] == 7.5
     assert value["engram_learner_versions_acknowledged_total"] == 4
     assert value["engram_learner_versions_abandoned_total"] == 1
+
+
+def test_memory_is_shown_by_kind_and_measure_and_never_by_experience() -> None:
+    value = {sample.key: sample.value for sample in samples(EVALUATOR)}
+    assert value['engram_evaluator_memory{kind="exposed",measure="bits"}'] == 1.5
+    assert value['engram_evaluator_evaluation_cpu_seconds{component="bits"}'] == 0.25
+    assert value["engram_evaluator_postponed_experiences"] == 3
+    evaluator = Metrics(Role.EVALUATOR)
+    for bits, kind in ((-0.3, "exposed"), (1.2, "exposed"), (0.05, "placebo")):
+        evaluator.observe(Metric.EVALUATOR_BITS, bits, kind)
+    found = scraped(evaluator.exposition().decode())
+    assert found["engram_evaluator_memory_bits_count", (("kind", "exposed"),)] == 2
+    assert found["engram_evaluator_memory_bits_bucket", (("kind", "exposed"), ("le", "0.0"))] == 1
+    allowed = {"kind", "measure", "component", "probe", "encoder"}
+    assert {label for m in Metric if m.value.role is Role.EVALUATOR for label in m.value.labels} == allowed
 
 
 def test_causes_that_never_came_are_zero_and_new_ones_are_shown() -> None:

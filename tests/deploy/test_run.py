@@ -24,6 +24,7 @@ from common.stream import connect
 from deploy.picture import draw
 from deploy.rundir import read_rows
 from deploy.summary import read_evaluations
+from evaluator.keeping import unpack
 from tests.runs import LiveRun, live, read_total, small_run, wait_until, writer_adds_up
 
 pytestmark = pytest.mark.timeout(300)
@@ -196,6 +197,12 @@ def test_a_stopped_run_leaves_its_records_and_nothing_else(run: LiveRun) -> None
     assert "checkpoint" in events
     assert "restart" not in events
     assert {row["part"] for row in read_rows(path / "metrics.jsonl")} >= {"actor-0", "actor-1", "learner", "driver"}
+    state, arrays = unpack((path / "evaluator.safetensors").read_bytes())
+    assert state["lives"] == 1
+    assert len(arrays["frames"]) == len(state["archive"]["experiences"]) > 0
+    rows = [row for row in read_rows(path / "evaluations.jsonl") if row["row"] == "experience"]
+    assert any("value" in row["measures"]["bits"] for row in rows) == any(row["negatives"] for row in rows)
+    assert all("value" in row["measures"]["reference"] for row in rows)
     ledger = pyarrow.parquet.read_table(path / "ledger.parquet").to_pydict()
     assert sum(ledger["frames"]) == sum(counts.admitted for counts in final.learner.counts.values())
     assert sum(ledger["exposures"]) == final.learner.images

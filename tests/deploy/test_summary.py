@@ -18,9 +18,12 @@ from deploy.rundir import to_json
 from deploy.summary import Estimate, Evaluated, Lived, compare, read_evaluations, sentence, summary
 from evaluator.evaluation import EncoderName, Evaluation
 from evaluator.experience import Experience, Kind
-from evaluator.experiences import ArchiveCounts, ExperienceLoss
+from evaluator.experiences import ArchiveCounts
 from evaluator.health import Health
+from evaluator.memory.measures import Halved, Measure, Remembered
+from evaluator.memory.meter import Found
 from evaluator.probes import Task
+from evaluator.schedule import Plan
 from evaluator.scores import NotMeasurable, Score
 
 STATUS = RunStatus(
@@ -179,6 +182,8 @@ def test_what_the_evaluator_writes_is_what_is_read() -> None:
     no = NotMeasurable("nothing there")
 
     def rows(version: int, loss: float | None) -> list[dict[str, Any]]:
+        measured = NotMeasurable("not finite") if loss is None else Halved(loss, (loss, loss))
+        measures = {Measure.LOSS: measured, Measure.BITS: no}
         return Evaluation(
             info=VersionInfo(version=version, step=1, created_ns=5_000_000_000, system_time=13.0, digest=""),
             seconds=1.0,
@@ -190,11 +195,14 @@ def test_what_the_evaluator_writes_is_what_is_read() -> None:
                 EncoderName.TRAINED: Health(rankme=30.0, feature_std=0.8, dormant=0.0, frames=480),
                 EncoderName.RANDOM: no,
             },
-            losses={Kind.EXPOSED: score, Kind.PLACEBO: no},
-            experiences=tuple(
-                ExperienceLoss(experience=one, version=version, loss=loss) for one in (experience, placebo)
+            memory=Found(
+                experiences=[
+                    Remembered(experience=one, measures=measures, negatives=0) for one in (experience, placebo)
+                ]
             ),
+            means={Kind.EXPOSED: {Measure.LOSS: score}, Kind.PLACEBO: {Measure.LOSS: no}},
             counts=ArchiveCounts(followed=1, placebo=1, short=0, thinned=0, refused=0),
+            plan=Plan(chapters=(), due=2, postponed=0),
             skipped=0,
         ).rows()
 

@@ -1,22 +1,21 @@
+from collections import Counter
 from typing import Any, cast
 
 import numpy as np
 import pytest
-import torch
 
-from common.config.model import MaskConfig, ModelConfig
+from common.config.model import ModelConfig
+from common.errors import CheckpointError
 from common.exposure import Exposure
-from common.ijepa.masks import fixed_masks
-from common.ijepa.model import IJepa
 from common.messages import Datum
 from evaluator.experience import Kind, evenly, mask_seed
-from evaluator.experiences import ExperienceArchive, ExperienceLoss
+from evaluator.experiences import ExperienceArchive
+from evaluator.keeping import pack, unpack
 from evaluator.probeset import ProbeSet
 from tests.evaluator.lives import BLOCK, Life
 from tests.evaluator.walks import SIZE, probe_set, spec
 
 MODEL = ModelConfig(patch_size=4, dim=16, depth=1, heads=2, predictor_dim=8, predictor_depth=1, predictor_heads=1)
-MASKS = MaskConfig()
 
 
 def archive(*, frames: int = 8, limit: int = 100, probes: ProbeSet | None = None) -> ExperienceArchive:
@@ -28,11 +27,6 @@ def fed(seconds: float) -> tuple[ExperienceArchive, list[tuple[Datum, Exposure]]
     for datum, kind in data:
         kept.observe(datum, kind)
     return kept, data
-
-
-@pytest.fixture(scope="module")
-def model() -> IJepa:
-    return IJepa(MODEL, SIZE, seed=1)
 
 
 def test_frames_are_spread_over_the_block() -> None:
@@ -148,58 +142,61 @@ def test_placebos_leave_room_for_life() -> None:
     assert (kept.counts.placebo, kept.counts.followed) == (5, 15)
 
 
-def losses(found: list[ExperienceLoss]) -> dict[str, float]:
-    return {item.experience.name: item.loss for item in found if item.loss is not None}
-
-
-def test_loss_is_the_training_loss_under_the_frames_own_masks(model: IJepa) -> None:
-    kept, _ = fed(31)
-    found = kept.measure(model, MASKS, 7)
-    assert {item.version for item in found} == {7}
-    for item in found:
-        seeds = [mask_seed(item.experience.name, number) for number in item.experience.numbers]
-        each = [
-            float(model.sample_losses(torch.as_tensor(frame[None]), fixed_masks(MASKS, model.grid, [seed]))[0])
-            for frame, seed in zip(item.experience.frames, seeds, strict=True)
-        ]
-        assert item.loss == pytest.approx(np.mean(each), rel=1e-5)
-
-
-def test_loss_does_not_depend_on_what_else_is_measured(model: IJepa) -> None:
-    few, _ = fed(31)
-    many, _ = fed(131)
-    alone, together = losses(few.measure(model, MASKS, 1)), losses(many.measure(model, MASKS, 2))
-    assert len(alone) == 3
-    assert len(together) > 10
-    assert all(together[name] == pytest.approx(loss, rel=1e-5) for name, loss in alone.items())
-    assert losses(few.measure(model, MASKS, 1)) == alone
-
-
 def test_masks_differ_between_frames_and_experiences() -> None:
     seeds = [mask_seed(name, number) for name in ("v/0001", "v/0002", "v/00") for number in range(40)]
     assert len(set(seeds)) == len(seeds)
     assert mask_seed("v/0001", 3) == 1721586101172277559
 
 
-def test_broken_weights_give_no_number(model: IJepa) -> None:
-    broken = IJepa(MODEL, SIZE, seed=1)
-    with torch.no_grad():
-        broken.predictor.requires_grad_(False)
-        next(broken.predictor.parameters()).fill_(float("nan"))
-    kept, _ = fed(21)
-    assert [item.loss for item in kept.measure(broken, MASKS, 1)] == [None, None]
+def test_a_chapter_has_withheld_blocks_and_is_short() -> None:
+    kept = archive(limit=1000)
+    for datum, kind in Life(visit=600).live(1210):
+        kept.observe(datum, kind)
+    of_chapter: dict[str, list[Kind]] = {}
+    for item in kept.followed:
+        of_chapter.setdefault(item.chapter, []).append(item.kind)
+    assert len(of_chapter) == 12
+    whole = [Counter(kinds) for kinds in of_chapter.values() if len(kinds) == 10]
+    assert len(whole) >= 10
+    assert all(counted == {Kind.EXPOSED: 8, Kind.WITHHELD: 2} for counted in whole)
 
 
-def test_nothing_to_measure_is_no_work(model: IJepa) -> None:
-    assert archive().measure(model, MASKS, 1) == []
+def test_a_new_archive_goes_on_where_the_old_one_was_saved() -> None:
+    data = list(Life().live(400))
+    whole, first, second = archive(limit=20), archive(limit=20), archive(limit=20)
+    for datum, kind in data:
+        whole.observe(datum, kind)
+    for datum, kind in data[:1234]:
+        first.observe(datum, kind)
+    second.restore(*unpack(pack(*first.state())))
+    for datum, kind in data:  # a new process reads the stream from its oldest entry
+        second.observe(datum, kind)
+    assert second.counts == whole.counts
+    for one, other in zip(second.followed, whole.followed, strict=True):
+        assert np.array_equal(one.frames, other.frames)
+        assert {**vars(one), "frames": None} == {**vars(other), "frames": None}
+    for one, other in zip(second.pools.gathered(), whole.pools.gathered(), strict=True):
+        assert np.array_equal(one.frames, other.frames)
+        assert (one.world, one.stays, one.moments.tolist()) == (other.world, other.stays, other.moments.tolist())
 
 
-def test_measures_in_slices(model: IJepa) -> None:
-    kept, _ = fed(121)
-    pauses: list[int] = []
-    found = kept.measure(model, MASKS, 1, pause=lambda: pauses.append(1))
-    frames = sum(len(item.experience.frames) for item in found)
-    assert len(pauses) == -(-frames // 32)
+def test_a_smaller_archive_thins_what_it_is_given() -> None:
+    before, _ = fed(400)
+    smaller = archive(limit=12)
+    smaller.restore(*before.state())
+    assert smaller.counts.followed == 12
+
+
+def test_the_state_of_other_frames_is_refused() -> None:
+    before, _ = fed(31)
+    with pytest.raises(CheckpointError, match="uint8"):
+        archive(frames=4).restore(*before.state())
+
+
+@pytest.mark.parametrize("content", [b"", b"torn", pack({}, {})[:-3], b"\x80\x04N."])
+def test_a_damaged_state_is_refused(content: bytes) -> None:
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        unpack(content)
 
 
 @pytest.mark.parametrize(

@@ -66,13 +66,19 @@ def test_an_actor_is_started_anew_in_a_new_visit_and_the_gap_is_the_loss(run: Li
     assert actor.counts.dropped[DropCause.DIED] <= 5
 
 
-def test_the_evaluator_is_started_anew_and_nobody_else_notices(run: LiveRun) -> None:
+def test_the_evaluator_is_started_anew_goes_on_and_nobody_else_notices(run: LiveRun) -> None:
+    wait_until((run.directory.path / "evaluator.safetensors").exists, 180, "a state of the evaluator")
+    followed = run.ask("evaluator", "status").experiences
     kill(run, "evaluator")
     steps = run.status.learner.step
     wait_until(lambda: run.status.restarts.get("evaluator") == 1, 20, "the restart")
     wait_until(lambda: run.ask("evaluator", "status").evaluations >= 1, 180, "an evaluation")
     assert run.status.learner.step > steps
     assert run.status.restarts == {"evaluator": 1}
+    assert run.ask("evaluator", "status").experiences >= followed
+    run.stop()
+    lives = [row["lives"] for row in run.directory.read_evaluations() if row["row"] == "evaluation"]
+    assert lives[-1] == 2
 
 
 def test_the_learner_goes_on_from_its_checkpoint_while_actors_live_on(run: LiveRun) -> None:
