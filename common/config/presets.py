@@ -14,11 +14,11 @@ from common.errors import ConfigError
 def demo() -> RunConfig:
     """Ten minutes on a laptop's CPU: a small network on 96×96 frames of six Freedoom maps.
 
-    The colour statistics are those of 1200 frames of these maps. Learning rate, momentum and what the buffer keeps came
-    out best on a recorded stream of them (docs/recipes.md).
+    The colour statistics are those of 1200 frames of these maps. Learning rate, momentum, what the buffer keeps, the
+    regulariser's target and the crops came out best on recorded streams of them (docs/recipes.md).
     """
     model = ModelConfig(pixel_mean=(0.175, 0.157, 0.147), pixel_std=(0.118, 0.110, 0.115))
-    optim = OptimConfig(lr=1e-3, ema=0.99)
+    optim = OptimConfig(lr=1e-3, ema=0.99, std_target=0.5, crop=0.3)
     return RunConfig(learner=LearnerConfig(model=model, optim=optim, replay=ReplayConfig(keep=Keep.TWO_TIER)))
 
 
