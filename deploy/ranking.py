@@ -45,7 +45,9 @@ class Interval:
         return self.half is not None and self.value > self.half
 
     def text(self, digits: int = 3) -> str:
-        """Writes the mean, and after ± half the interval."""
+        """Writes the mean, and after ± half the interval; a dash where there is none."""
+        if isnan(self.value):
+            return "–"
         half = "" if self.half is None or isnan(self.half) else f" ± {self.half:.{digits}f}"
         return f"{self.value:.{digits}f}{half}"
 
