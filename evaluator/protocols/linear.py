@@ -8,13 +8,15 @@ a class token (`benchmark/linear_image_classification/imagenet1k/models/vit_h16_
 50 epochs, lr ÷ 10 after 15, 30 and 45, momentum 0.9, trust 0.001. The heads see the same batches, so that the features
 are read once for all. The head with the best accuracy on the validation part is reported on the test set.
 
-**Steps and rates.** The paper's batches of 16 384 make 78 steps of one epoch of ImageNet, and VISSL scales its "reference"
-rates by batch ÷ 256, that is by 64. A LARS step is relative to the weights, so that what a head can learn depends on
-Σ lr over its steps alone. On fewer pictures the number of steps and the rates are therefore kept, not the batch:
+**Steps and rates.** The paper's batches of 16 384 make 78.2 steps of one epoch of ImageNet, and VISSL multiplies its
+"reference" rates by batch ÷ 256, there 64. A LARS step is relative to the weights, so that how far a head can get depends
+on Σ lr over its steps. On fewer pictures that sum is kept, in steps as many as the paper's, or fewer where batches would
+come out so small that their noise decides the direction:
 
-    batch = pictures ÷ 78 (from 8 to 16 384)     lr = reference · 64 · 78.2 ÷ (steps of an epoch)
+    batch = pictures ÷ 78.2, at least 64 or a twentieth of the pictures, at most 16 384
+    lr    = reference · 64 · 78.2 ÷ (steps of an epoch)
 
-On ImageNet both rules are the paper's, and for other batches there the second one is VISSL's.
+On ImageNet both are the paper's, and for other batches there the second one is VISSL's linear rule.
 
 Shapes: N pictures, B of a batch, J layers, D features, H heads of a group, C classes.
 """
@@ -47,8 +49,13 @@ PAPER_STEPS = 1_281_167 / 16_384
 PAPER_SCALE = 16_384 / 256
 """What VISSL multiplies reference rates by at that batch."""
 
-BATCHES = (8, 16_384)
-"""Smallest and largest batch that is chosen by itself."""
+LARGEST = 16_384
+"""Largest batch that is chosen by itself, the paper's."""
+
+SMALLEST = 64
+"""Smallest batch, unless it made fewer than `FEWEST` steps an epoch."""
+
+FEWEST = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,8 +137,8 @@ def grid(layers: int) -> list[Head]:
 
 
 def default_batch(count: int) -> int:
-    """The batch that makes as many steps an epoch of `count` pictures as the paper made of ImageNet."""
-    return min(BATCHES[1], max(BATCHES[0], round(count / PAPER_STEPS)))
+    """The batch that makes as many steps an epoch of `count` pictures as the paper made of ImageNet, within bounds."""
+    return min(LARGEST, max(round(count / PAPER_STEPS), min(SMALLEST, count // FEWEST), 2))
 
 
 def steps_of(count: int, batch: int) -> int:
