@@ -210,7 +210,7 @@ class VisionTransformer(nn.Module):
     def pooled_layers(self, frames_BHWC: Tensor, count: int) -> Tensor:
         """Mean feature of each frame over its patches behind each of the last blocks (pooled_BJD, J ≤ `count`).
 
-        Each passes the final norm, as in VISSL and DINO (Caron et al. 2021, arXiv:2104.14294); the last one is `pooled`.
+        Each passes the final norm, as in VISSL and DINO (Caron et al. 2021, arXiv:2104.14294); the last is `pooled`.
         """
         tokens_BLD = self._embed(frames_BHWC)
         pooled: list[Tensor] = []

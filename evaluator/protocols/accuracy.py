@@ -1,8 +1,7 @@
 """Share of right answers with its interval."""
 
 from math import sqrt
-
-from scipy.stats import norm
+from statistics import NormalDist
 
 from evaluator.scores import LEVEL, NotMeasurable, Result, Score
 
@@ -18,7 +17,7 @@ def wilson(right: int, asked: int) -> Result:
     """
     if not asked:
         return NotMeasurable("no picture is asked")
-    share, quantile = right / asked, float(norm.ppf((1 + LEVEL) / 2))
+    share, quantile = right / asked, NormalDist().inv_cdf((1 + LEVEL) / 2)
     square = quantile**2 / asked
     middle = (share + square / 2) / (1 + square)
     half = quantile * sqrt(share * (1 - share) / asked + square / (4 * asked)) / (1 + square)

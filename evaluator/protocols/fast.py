@@ -1,7 +1,7 @@
 """A quick grade of a frozen encoder: ridge and logistic regression, and nearest neighbours, on cached features.
 
-Both read-outs are standardised on the pictures that are fitted on. λ is the one with the fewest errors on the validation
-part (of equals the largest); the fit is then made anew on the whole training set with that λ per picture.
+Both read-outs are standardised on the pictures that are fitted on. λ is the one with the fewest errors on the
+validation part (of equals the largest); the fit is then made anew on the whole training set with that λ per picture.
 
 Shapes: N pictures, D features, C classes.
 """
@@ -96,9 +96,7 @@ type _Read = tuple[Method, float | None, float | None, NDArray[np.bool_]]
 class _Reader:
     """The methods on one read-out; each says what was chosen, and which test pictures it got right."""
 
-    def __init__(
-        self, x_ND: NDArray[np.float32], folder: ImageFolder, roles: Roles, device: torch.device
-    ) -> None:
+    def __init__(self, x_ND: NDArray[np.float32], folder: ImageFolder, roles: Roles, device: torch.device) -> None:
         self._x_ND, self._label_N, self._classes = x_ND, folder.label, len(folder.classes)
         self._roles, self._device = roles, device
         self._final = Fold(x_ND, roles.train, roles.test)
@@ -132,9 +130,7 @@ class _Reader:
     ) -> list[T]:
         """Fits with one λ after the other, and measures each time who was right."""
         standardise = Standardiser(self._x_ND[fit_on])
-        x_ND, x_MD = (
-            torch.as_tensor(standardise(self._x_ND[role]), device=self._device) for role in (fit_on, asked)
-        )
+        x_ND, x_MD = (torch.as_tensor(standardise(self._x_ND[role]), device=self._device) for role in (fit_on, asked))
         model = Logistic(x_ND, torch.as_tensor(self._label_N[fit_on], device=self._device), self._classes)
         found: list[T] = []
         for strength in STRENGTHS[: until + 1]:

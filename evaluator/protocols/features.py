@@ -79,8 +79,9 @@ def encoded(
     """Encodes pictures in order, decoding the next ones meanwhile: layers_BJD, float32, on the device."""
     batches = [indices[start : start + batch] for start in range(0, len(indices), batch)]
     for frames_BHWC in _decoded(batches, decode):
-        with torch.inference_mode(), mixed_precision(device):
-            yield encoder.pooled_layers(torch.as_tensor(frames_BHWC, device=device), LAYERS).float().clone()
+        with torch.no_grad(), mixed_precision(device):
+            layers_BJD = encoder.pooled_layers(torch.as_tensor(frames_BHWC, device=device), LAYERS)
+        yield layers_BJD.float()
 
 
 def _decoded(batches: Iterable[Sequence[int]], decode: Decode) -> Iterator[NDArray[np.uint8]]:
@@ -118,8 +119,8 @@ def cached_features(
         encoder: The encoder, on `device`.
         folder: The pictures.
         decode: How one is read.
-        home: Folder of these very features (`cache_key`); shards of 512 pictures appear there whole, so that a call that
-            was killed is gone on with.
+        home: Folder of these very features (`cache_key`); shards of 512 pictures appear there whole, so that a call
+            that was killed is gone on with.
         batch: Pictures at a time.
         device: Where to encode.
         watch: Told the number of pictures done.

@@ -61,7 +61,9 @@ class Film:
             found[datum.visit] = Visit(name=datum.visit, world=datum.world, frames=count)
         self.visits = list(found.values())
         if len(self.visits) < 2:
-            raise ConfigError("recording", str(recording.path), f"has {len(self.visits)} visits: two at least are needed")
+            raise ConfigError(
+                "recording", str(recording.path), f"has {len(self.visits)} visits: two at least are needed"
+            )
 
     def frames(self, chosen: Mapping[str, Sequence[int]]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Reads some frames of each visit, in the order of the recording.

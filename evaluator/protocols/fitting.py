@@ -11,7 +11,13 @@ DECAY = 0.01
 
 
 def fit(
-    module: nn.Module, batches: Iterable[tuple[Tensor, ...]], loss: Callable[..., Tensor], *, steps: int, lr: float
+    module: nn.Module,
+    batches: Iterable[tuple[Tensor, ...]],
+    loss: Callable[..., Tensor],
+    *,
+    steps: int,
+    lr: float,
+    count: "Count",
 ) -> None:
     """Trains a module with AdamW; the rate falls from `lr` to 0 along a cosine.
 
@@ -21,18 +27,20 @@ def fit(
         loss: From a batch to a number.
         steps: Steps.
         lr: First learning rate.
+        count: Told each step.
     """
     optimiser = torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for batch, _ in zip(batches, range(steps), strict=False):
         optimiser.zero_grad()
-        loss(*batch).backward()
-        optimiser.step()
+        torch.autograd.backward(loss(*batch))
+        optimiser.step()  # pyright: ignore[reportUnknownMemberType]
         schedule.step()
+        count()
 
 
 class Count:
-    """Counts fits for a `Watch`.
+    """Counts steps of several fits for a `Watch`.
 
     Args:
         watch: Told.

@@ -91,7 +91,8 @@ class ImageFolder:
             if not held:
                 raise ConfigError("data", str(root), "val/ has no pictures in folders of classes")
         for name, paths in train.items():
-            order = [paths[index] for index in rng.permutation(len(paths))]
+            permuted: list[int] = rng.permutation(len(paths)).tolist()
+            order = [paths[index] for index in permuted]
             tested = 0 if split else max(1, round(test * len(paths)))
             chosen = max(1, round(validation * (len(paths) - tested)))
             if len(paths) - tested - chosen < 1:
@@ -190,7 +191,8 @@ def _middle(image: Image.Image, wide: float, high: float) -> Box:
 
 
 def _resized(image: Image.Image, box: Box, image_size: tuple[int, int]) -> NDArray[np.uint8]:
-    return np.asarray(image.resize(image_size[::-1], Image.Resampling.BICUBIC, box=box))
+    height, width = image_size
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box=box))
 
 
 def _listing(folder: Path) -> tuple[dict[str, list[Path]], int]:

@@ -58,4 +58,4 @@ class Lars(Optimizer):
                 if "momentum" not in state:
                     state["momentum"] = torch.zeros_like(weight)
                 state["momentum"].mul_(group["momentum"]).add_(step)
-                weight -= group["lr"].view(each) * state["momentum"]
+                weight.sub_(group["lr"].view(each) * state["momentum"])

@@ -1,17 +1,17 @@
 """I-JEPA's own evaluation: linear heads on a frozen encoder, trained by LARS, all of them at the same time.
 
-Assran et al. 2023 (arXiv:2301.08243), appendix A; what it leaves open is as in VISSL's configuration for encoders without
-a class token (`benchmark/linear_image_classification/imagenet1k/models/vit_h16_no_cls.yaml`), which it was run with.
+Assran et al. 2023 (arXiv:2301.08243), appendix A; what it leaves open is as in VISSL, which the paper was evaluated
+with (`benchmark/linear_image_classification/imagenet1k/models/vit_h16_no_cls.yaml`: no class token, this grid).
 
     {last layer, last 4 layers} × {linear, BatchNorm + linear} × lr {0.01, 0.05, 0.001} × weight decay {5e-4, 0}
 
 50 epochs, lr ÷ 10 after 15, 30 and 45, momentum 0.9, trust 0.001. The heads see the same batches, so that the features
 are read once for all. The head with the best accuracy on the validation part is reported on the test set.
 
-**Steps and rates.** The paper's batches of 16 384 make 78.2 steps of one epoch of ImageNet, and VISSL multiplies its
-"reference" rates by batch ÷ 256, there 64. A LARS step is relative to the weights, so that how far a head can get depends
-on Σ lr over its steps. On fewer pictures that sum is kept, in steps as many as the paper's, or fewer where batches would
-come out so small that their noise decides the direction:
+**Steps and rates.** The paper's batches of 16 384 make 78.2 steps of one epoch of ImageNet, and VISSL multiplies the
+"reference" rates by batch ÷ 256, there 64. A LARS step is relative to the weights, so that how far a head can get
+depends on Σ lr over its steps. On fewer pictures that sum is kept, in steps as many as the paper's, or fewer where
+batches would come out so small that their noise decides the direction:
 
     batch = pictures ÷ 78.2, at least 64 or a twentieth of the pictures, at most 16 384
     lr    = reference · 64 · 78.2 ÷ (steps of an epoch)
@@ -22,19 +22,19 @@ Shapes: N pictures, B of a batch, J layers, D features, H heads of a group, C cl
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import cast, override
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
+from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evaluator.protocols.batches import Batches
 from evaluator.protocols.features import Readout, Watch, readouts
 from evaluator.protocols.lars import Lars
 
@@ -95,39 +95,6 @@ class Trained:
     right: int
 
 
-class Batches(Protocol):
-    """Where training features come from."""
-
-    def epoch(self, number: int, /) -> Iterator[tuple[Tensor, Tensor]]:
-        """Gives the batches of an epoch: layers_BJD and label_B, on the device; the same ones for the same number."""
-        ...
-
-
-class CachedBatches:
-    """The same features in each epoch, in another order.
-
-    Args:
-        layers_NJD: Features of the training pictures, on the device.
-        label_N: Their classes, int64, on the device.
-        steps: Batches an epoch.
-        seed: Of the order.
-    """
-
-    def __init__(self, layers_NJD: Tensor, label_N: Tensor, *, steps: int, seed: int) -> None:
-        self._layers_NJD, self._label_N, self._steps, self._seed = layers_NJD, label_N, steps, seed
-
-    def epoch(self, number: int, /) -> Iterator[tuple[Tensor, Tensor]]:
-        """Gives the batches of an epoch."""
-        for chosen in orders(len(self._label_N), self._steps, seed=self._seed, epoch=number):
-            index_B = torch.as_tensor(chosen, device=self._label_N.device)
-            yield self._layers_NJD[index_B], self._label_N[index_B]
-
-
-def orders(count: int, steps: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """Deals all pictures into `steps` batches whose sizes differ by at most one."""
-    return np.array_split(np.random.default_rng([seed, epoch]).permutation(count), steps)
-
-
 def grid(layers: int) -> list[Head]:
     """All heads for an encoder with so many layers kept."""
     return [
@@ -146,11 +113,16 @@ def steps_of(count: int, batch: int) -> int:
     return max(1, min(round(count / batch), count // 2))
 
 
+def scale_of(steps: int) -> float:
+    """What reference rates are multiplied by where an epoch has so many steps."""
+    return PAPER_SCALE * PAPER_STEPS / steps
+
+
 class Group(nn.Module):
     """Heads that read the same features, stacked.
 
-    The statistics of a BatchNorm depend on the features alone, so one serves all heads; each has its own scale and shift.
-    For testing they are averaged over the batches of the last epoch.
+    The statistics of a BatchNorm depend on the features alone, so one serves all heads; each has its own scale and
+    shift. For testing they are averaged over the batches of the last epoch.
 
     Args:
         heads: Heads of one read-out, all with a norm or none.
@@ -169,6 +141,7 @@ class Group(nn.Module):
             self.scale_HD = nn.Parameter(torch.ones(len(heads), dim))
             self.shift_HD = nn.Parameter(torch.zeros(len(heads), dim))
 
+    @override
     def forward(self, x_BD: Tensor) -> Tensor:
         """Gives logits_BHC."""
         weight_HCD, bias_HC = self.weight_HCD, self.bias_HC
@@ -176,7 +149,8 @@ class Group(nn.Module):
             x_BD = self.statistics(x_BD)
             bias_HC = bias_HC + (weight_HCD @ self.shift_HD[:, :, None])[:, :, 0]
             weight_HCD = weight_HCD * self.scale_HD[:, None]
-        return (x_BD @ weight_HCD.flatten(0, 1).T + bias_HC.flatten()).unflatten(1, bias_HC.shape)
+        logits = x_BD @ weight_HCD.flatten(0, 1).T + bias_HC.flatten()
+        return logits.view(-1, *bias_HC.shape)
 
     def optimiser(self, scale: float) -> Lars:
         """Makes LARS for these heads; their reference rates are multiplied by `scale`."""
@@ -222,8 +196,7 @@ class LinearProtocol:
                 for readout, norm in itertools.product(readouts(layers), (False, True))
                 if (chosen := [head for head in heads if (head.readout, head.norm) == (readout, norm)])
             ).to(device)
-        scale = PAPER_SCALE * PAPER_STEPS / steps
-        self._optimisers = [group.optimiser(scale) for group in self.groups]
+        self._optimisers = [group.optimiser(scale_of(steps)) for group in self.groups]
         self._rates = [optimiser.param_groups[0]["lr"] for optimiser in self._optimisers]
 
     @property
@@ -256,8 +229,10 @@ class LinearProtocol:
         for group, optimiser in zip(self.groups, self._optimisers, strict=True):
             optimiser.zero_grad()
             logits_BHC = group(group.heads[0].readout.take(layers_BJD))
-            loss = functional.cross_entropy(logits_BHC.mT, label_B[:, None].expand(-1, len(group.heads)), reduction="sum")
-            (loss / len(label_B)).backward()
+            loss = functional.cross_entropy(
+                logits_BHC.mT, label_B[:, None].expand(-1, len(group.heads)), reduction="sum"
+            )
+            torch.autograd.backward(loss / len(label_B))
             optimiser.step()
 
     @torch.inference_mode()
@@ -312,10 +287,10 @@ class LinearProtocol:
         try:
             with safe_open(path, "pt") as file:  # pyright: ignore[reportUnknownVariableType]
                 metadata: Mapping[str, str] = file.metadata()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-                found = {name: file.get_tensor(name) for name in into}  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            found = cast(Mapping[str, Tensor], load_file(path))
         except (OSError, SafetensorError):
             return 0
-        if any(found[name].shape != tensor.shape for name, tensor in into.items()):
+        if found.keys() != into.keys() or any(found[name].shape != tensor.shape for name, tensor in into.items()):
             return 0
         with torch.no_grad():
             for name, tensor in into.items():
@@ -325,10 +300,10 @@ class LinearProtocol:
 
 def _graded(group: Group, layers_NJD: Tensor, label_N: Tensor, batch: int) -> tuple[Tensor, Tensor]:
     """Counts right answers and adds up cross-entropies of each head."""
-    device = group.weight_HCD.device
-    right_H = torch.zeros(len(group.heads), device=device)
-    loss_H = torch.zeros(len(group.heads), device=device)
-    for x_BJD, y_B in zip(layers_NJD.split(batch), label_N.split(batch), strict=True):
+    device = group.bias_HC.device
+    right_H, loss_H = torch.zeros(2, len(group.heads), device=device)
+    for start in range(0, len(label_N), batch):
+        x_BJD, y_B = layers_NJD[start : start + batch], label_N[start : start + batch]
         logits_BHC = group(group.heads[0].readout.take(x_BJD.to(device)))
         truth_BH = y_B.to(device)[:, None].expand(-1, len(group.heads))
         right_H += (logits_BHC.argmax(2) == truth_BH).sum(0)

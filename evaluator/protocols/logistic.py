@@ -26,6 +26,9 @@ class Logistic:
         classes: How many there are.
     """
 
+    weight_CD: Tensor
+    bias_C: Tensor
+
     def __init__(self, x_ND: Tensor, label_N: Tensor, classes: int) -> None:
         self._x_ND, self._label_N = x_ND, label_N
         self.weight_CD = torch.zeros(classes, x_ND.shape[1], dtype=x_ND.dtype, device=x_ND.device)
@@ -47,10 +50,10 @@ class Logistic:
             solver.zero_grad()
             value = functional.cross_entropy(self.logits(self._x_ND), self._label_N)
             value = value + strength / 2 * self.weight_CD.square().sum()
-            value.backward()
+            torch.autograd.backward(value)
             return value
 
-        solver.step(loss)  # pyright: ignore[reportArgumentType]
+        solver.step(loss)  # pyright: ignore[reportArgumentType, reportUnknownMemberType]
         self.weight_CD, self.bias_C = (parameter.detach() for parameter in parameters)
 
     def logits(self, x_MD: Tensor) -> Tensor:

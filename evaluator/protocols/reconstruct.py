@@ -3,9 +3,9 @@
     patch features_GD ─► standardise ─► linear + a learned place ─► GELU ─► linear ─► pixels of the patch
 
 A decoder of one hidden layer sees one patch's feature at a time: what it cannot say is not there, rather than hard to
-get at. It is fitted by squared error on some visits and asked about the others, fold by fold. Errors are of colours from
-0 to 1: MAE = mean |y − ŷ|, MSE = mean (y − ŷ)². Beside the encoder stand the mean picture, the same decoder on the 8×8 picture
-(each patch sees its 3×3 neighbourhood there), and on an encoder of the same shape with random weights.
+get at. It is fitted by squared error on some visits and asked about the others, fold by fold. Errors are of colours
+from 0 to 1: MAE = mean |y − ŷ|, MSE = mean (y − ŷ)². Beside the encoder stand the mean picture, the same decoder on
+the 8×8 picture (each patch sees its 3×3 neighbourhood there), and on an encoder of the same shape with random weights.
 
 An encoder that forgets everything but its input's colours does well here; see `predict` for the other side.
 
@@ -15,6 +15,7 @@ Shapes: N frames, B of a batch, G patches of a frame, D features, P numbers of a
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import override
 
 import numpy as np
 import torch
@@ -67,15 +68,13 @@ class Reconstruction:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stills:
-    """Frames of visits.
+    """Which visits frames are of.
 
     Attributes:
-        frames: uint8 [N, H, W, 3].
         visit: Number of each frame's visit, int64 [N].
         fold: Fold of each visit, int64 [V].
     """
 
-    frames: NDArray[np.uint8]
     visit: NDArray[np.int64]
     fold: NDArray[np.int64]
 
@@ -97,6 +96,7 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
+    @override
     def forward(self, tokens_BGD: Tensor) -> Tensor:
         """Gives pixels_BGP; zero, the mean picture, before the first step."""
         return self.leave(functional.gelu(self.enter(tokens_BGD) + self.place_GU))
@@ -110,7 +110,7 @@ def patch_tokens(encoder: VisionTransformer, frames_BHWC: Tensor) -> Tensor:
 
 def pixel_tokens(frames_BHWC: Tensor, grid: tuple[int, int]) -> Tensor:
     """Gives each patch the 3×3 neighbourhood of its place in the 8×8 picture (tokens_BGD, D = 27)."""
-    small_BCHW = Pixels().pooled(frames_BHWC).unflatten(1, (3, PIXEL_GRID, PIXEL_GRID))
+    small_BCHW: Tensor = Pixels().pooled(frames_BHWC).view(-1, 3, PIXEL_GRID, PIXEL_GRID)
     if grid != (PIXEL_GRID, PIXEL_GRID):
         small_BCHW = functional.interpolate(small_BCHW, grid, mode="bilinear", align_corners=False)
     edged = functional.pad(small_BCHW, (1, 1, 1, 1), mode="replicate")
@@ -132,14 +132,15 @@ def reconstruct(
         tokens: By source, tokens_NGD on the device.
         pixels_NGP: uint8, the frames in patches, on the device.
         stills: Whose frames they are.
-        watch: Told the number of fits done.
+        watch: Told the number of steps done.
         seed: Of the decoders and their batches.
         steps: Steps of each fit.
     """
-    count = Count(watch, "decoding", (len(tokens)) * len(np.unique(stills.fold)))
+    count = Count(watch, "decoding", len(tokens) * len(np.unique(stills.fold)) * steps)
     samples: dict[Of, tuple[Sample, Sample] | NotMeasurable] = {}
     for of, tokens_NGD in {**tokens, Of.MEAN: None}.items():
-        samples[of] = _measure(tokens_NGD, pixels_NGP, stills, count, seed, steps)
+        fitting = _Fitting(pixels_NGP=pixels_NGP, stills=stills, seed=seed, steps=steps, count=count)
+        samples[of] = fitting.measure(tokens_NGD)
     found: dict[Of, Reconstruction | NotMeasurable] = {}
     random = samples.get(Of.RANDOM)
     for of, pair in samples.items():
@@ -152,26 +153,38 @@ def reconstruct(
     return found
 
 
-def _measure(
-    tokens_NGD: Tensor | None, pixels_NGP: Tensor, stills: Stills, count: Count, seed: int, steps: int
-) -> tuple[Sample, Sample] | NotMeasurable:
-    absolute_N, square_N = np.zeros(len(stills.visit)), np.zeros(len(stills.visit))
-    if tokens_NGD is not None and not bool(torch.isfinite(tokens_NGD).all()):
-        return NotMeasurable("feature values are not finite")
-    for fold in np.unique(stills.fold):
-        asked_N = stills.fold[stills.visit] == fold
-        asked, fitted = (torch.as_tensor(np.flatnonzero(mask), device=pixels_NGP.device) for mask in (asked_N, ~asked_N))
-        decode = _fitted(tokens_NGD, pixels_NGP, fitted, seed + int(fold), steps)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Fitting:
+    """What all sources are fitted and asked on."""
+
+    pixels_NGP: Tensor
+    stills: Stills
+    seed: int
+    steps: int
+    count: Count
+
+    def measure(self, tokens_NGD: Tensor | None) -> tuple[Sample, Sample] | NotMeasurable:
+        """Fits a decoder in each fold and asks it: samples of MAE and of MSE."""
+        if tokens_NGD is not None and not bool(torch.isfinite(tokens_NGD).all()):
+            return NotMeasurable("feature values are not finite")
+        visit_N, fold_N = self.stills.visit, self.stills.fold[self.stills.visit]
+        absolute_N, square_N = np.zeros(len(visit_N)), np.zeros(len(visit_N))
+        for fold in np.unique(fold_N):
+            decode = self._fitted(tokens_NGD, np.flatnonzero(fold_N != fold), self.seed + int(fold))
+            for part in np.array_split(np.flatnonzero(fold_N == fold), max(1, (fold_N == fold).sum() // BATCH)):
+                index_B = torch.as_tensor(part, device=self.pixels_NGP.device)
+                error_BGP = decode(index_B) - self.pixels_NGP[index_B].float() / 255
+                absolute_N[part] = error_BGP.abs().mean((1, 2)).cpu().numpy()
+                square_N[part] = error_BGP.square().mean((1, 2)).cpu().numpy()
+        mae, mse = (mean_sample(one_N, visit_N, undefined="no frame is asked") for one_N in (absolute_N, square_N))
+        return mae, mse
+
+    def _fitted(self, tokens_NGD: Tensor | None, chosen: NDArray[np.int64], seed: int) -> "_Decode":
+        fitted = torch.as_tensor(chosen, device=self.pixels_NGP.device)
+        decode = _Decode(tokens_NGD, self.pixels_NGP, fitted, seed)
         if tokens_NGD is not None:
-            count()
-        for part in asked.split(64):
-            error_BGP = decode(part) - pixels_NGP[part].float() / 255
-            absolute_N[part.cpu().numpy()] = error_BGP.abs().mean((1, 2)).double().cpu().numpy()
-            square_N[part.cpu().numpy()] = error_BGP.square().mean((1, 2)).double().cpu().numpy()
-    mae, mse = (
-        mean_sample(value_N, stills.visit, undefined="no frame is asked") for value_N in (absolute_N, square_N)
-    )
-    return mae, mse
+            fit(decode.decoder, _batches(fitted, seed), decode.loss, steps=self.steps, lr=RATE, count=self.count)
+        return decode
 
 
 class _Decode:
@@ -206,13 +219,6 @@ class _Decode:
     def _standardised(self, chosen: Tensor) -> Tensor:
         assert self._tokens_NGD is not None, "only what has tokens is decoded"
         return (self._tokens_NGD[chosen] - self._centre_D) * self._gain_D
-
-
-def _fitted(tokens_NGD: Tensor | None, pixels_NGP: Tensor, fitted: Tensor, seed: int, steps: int) -> _Decode:
-    decode = _Decode(tokens_NGD, pixels_NGP, fitted, seed)
-    if tokens_NGD is not None:
-        fit(decode.decoder, _batches(fitted, seed), decode.loss, steps=steps, lr=RATE)
-    return decode
 
 
 def _batches(fitted: Tensor, seed: int) -> Iterator[tuple[Tensor]]:
