@@ -88,6 +88,11 @@ def test_only_deploy_and_the_shells_import_ray() -> None:
         "evaluator.health",
         "evaluator.experiences",
         "evaluator.evaluation",
+        "evaluator.protocols.fast",
+        "evaluator.protocols.film",
+        "evaluator.protocols.linear",
+        "evaluator.protocols.predict",
+        "evaluator.protocols.reconstruct",
     ],
 )
 def test_science_runs_wherever_torch_runs(module: str) -> None:

@@ -78,6 +78,8 @@ class Probe:
     """Parts that the visits of a recording are dealt into; each is tested by what was fitted on the others."""
     frames: int = 100
     """Frames of each visit that `reconstruct` takes, evenly spaced."""
+    steps: int = 0
+    """Gradient steps of each decoder or recurrent net; 0 for 1000 of `reconstruct`, 500 of `predict`."""
     stride: int = 1
     """Frames of the recording in one step of `predict`."""
 
@@ -94,7 +96,15 @@ class Probe:
                 raise ConfigError(name, getattr(self, name), "must be above 0 and below 0.9")
         if not 0 < self.crop <= 1:
             raise ConfigError("crop", self.crop, "must be above 0, at most 1")
-        for name, least in (("batch", 0), ("threads", 0), ("folds", 2), ("frames", 1), ("stride", 1), ("seed", 0)):
+        for name, least in (
+            ("batch", 0),
+            ("threads", 0),
+            ("folds", 2),
+            ("frames", 1),
+            ("stride", 1),
+            ("steps", 0),
+            ("seed", 0),
+        ):
             if getattr(self, name) < least:
                 raise ConfigError(name, getattr(self, name), f"must be at least {least}")
         if self.augment and self.protocol is not Protocol.IJEPA:

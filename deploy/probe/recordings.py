@@ -17,7 +17,9 @@ from deploy.probe.subject import Subject
 from deploy.probe.table import Shown, together
 from evaluator.encoders import Pixels
 from evaluator.protocols.film import Film, folds
+from evaluator.protocols.predict import STEPS as NET_STEPS
 from evaluator.protocols.predict import predict
+from evaluator.protocols.reconstruct import STEPS as DECODER_STEPS
 from evaluator.protocols.reconstruct import Of, Stills, patch_tokens, pixel_tokens, reconstruct
 from evaluator.scores import NotMeasurable
 
@@ -60,7 +62,8 @@ def _reconstruct(
         encoders[Of.PIXELS] = lambda frames: pixel_tokens(frames, grid)
     tokens = {name: _encoded(frames_NHWC, encode, subject, meter, name) for name, encode in encoders.items()}
     pixels_NGP = torch.cat(list(_slices(frames_NHWC, encoder.patchify, subject)))
-    found = reconstruct(tokens, pixels_NGP, stills, watch=meter, seed=asked.seed)
+    steps = asked.steps or DECODER_STEPS
+    found = reconstruct(tokens, pixels_NGP, stills, watch=meter, seed=asked.seed, steps=steps)
     table = Table(title=f"reconstruct: {asked.checkpoint} on {asked.recording}", title_justify="left")
     for column in ("source", "MAE", "MSE", "MAE random − MAE"):
         table.add_column(column)
@@ -79,7 +82,8 @@ def _predict(
     if asked.baselines:
         encoders |= {Of.RANDOM: subject.random(asked.seed).pooled, Of.PIXELS: Pixels().pooled}
     features = _followed(asked, subject, film, encoders, meter)
-    found = predict(features, fold, device=subject.device, watch=meter, seed=asked.seed)
+    steps = asked.steps or NET_STEPS
+    found = predict(features, fold, device=subject.device, watch=meter, seed=asked.seed, steps=steps)
     table = Table(title=f"predict: {asked.checkpoint} on {asked.recording}", title_justify="left")
     for column in ("encoder", "steps", "MAE", "÷ MAE of the mean", "÷ MAE of the last", "random − this (÷ mean)"):
         table.add_column(column)

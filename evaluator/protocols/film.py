@@ -88,7 +88,8 @@ class Film:
 def folds(visits: Sequence[Visit], count: int) -> NDArray[np.int64]:
     """Deals visits into folds: each is tested once, by what was fitted on the others.
 
-    The visits of a world are dealt one after the other, so that they lie in different folds as far as they can.
+    The visits of a world are dealt one after the other, so that they lie in different folds as far as they can, and
+    what is fitted has seen the world of what is asked.
 
     Args:
         visits: The visits.
@@ -97,12 +98,7 @@ def folds(visits: Sequence[Visit], count: int) -> NDArray[np.int64]:
     Returns:
         Number of the fold of each visit, int64 [V].
     """
-    occurrence: dict[str, int] = {}
-    keys: list[tuple[int, str]] = []
-    for visit in visits:
-        keys.append((occurrence.setdefault(visit.world, 0), visit.world))
-        occurrence[visit.world] += 1
-    order = sorted(range(len(visits)), key=lambda index: keys[index])
+    order = sorted(range(len(visits)), key=lambda index: visits[index].world)
     fold = np.zeros(len(visits), np.int64)
     fold[order] = np.arange(len(visits)) % min(count, len(visits))
     return fold

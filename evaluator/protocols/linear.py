@@ -286,7 +286,7 @@ class LinearProtocol:
         into = self._tensors()
         try:
             with safe_open(path, "pt") as file:  # pyright: ignore[reportUnknownVariableType]
-                metadata: Mapping[str, str] = file.metadata()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+                metadata = cast(Mapping[str, str], file.metadata())  # pyright: ignore[reportUnknownMemberType]
             found = cast(Mapping[str, Tensor], load_file(path))
         except (OSError, SafetensorError):
             return 0
@@ -299,16 +299,15 @@ class LinearProtocol:
 
 
 def _graded(group: Group, layers_NJD: Tensor, label_N: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """Counts right answers and adds up cross-entropies of each head."""
-    device = group.bias_HC.device
-    right_H, loss_H = torch.zeros(2, len(group.heads), device=device)
+    """Counts right answers and adds up cross-entropies of each head, float64 [H] each."""
+    rights, losses = list[Tensor](), list[Tensor]()
     for start in range(0, len(label_N), batch):
-        x_BJD, y_B = layers_NJD[start : start + batch], label_N[start : start + batch]
-        logits_BHC = group(group.heads[0].readout.take(x_BJD.to(device)))
-        truth_BH = y_B.to(device)[:, None].expand(-1, len(group.heads))
-        right_H += (logits_BHC.argmax(2) == truth_BH).sum(0)
-        loss_H += functional.cross_entropy(logits_BHC.mT, truth_BH, reduction="none").sum(0)
-    return right_H, loss_H
+        x_BJD, y_B = (one[start : start + batch].to(group.bias_HC.device) for one in (layers_NJD, label_N))
+        logits_BHC = group(group.heads[0].readout.take(x_BJD))
+        truth_BH = y_B[:, None].expand(-1, len(group.heads))
+        rights.append((logits_BHC.argmax(2) == truth_BH).sum(0).double())
+        losses.append(functional.cross_entropy(logits_BHC.mT, truth_BH, reduction="none").sum(0).double())
+    return torch.stack(rights).sum(0), torch.stack(losses).sum(0)
 
 
 def describe(trained: Trained) -> dict[str, object]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-STRENGTHS = tuple(10.0**power for power in range(0, -7, -1))
+STRENGTHS = tuple(10.0**power for power in range(0, -6, -1))
 """Candidates for λ, the strongest first: each fit begins where the one before ended."""
 
 _ITERATIONS = 300
