@@ -35,6 +35,10 @@ class RecordingError(EngramError):
     """A recording that cannot be written, is missing, damaged, or of another schema."""
 
 
+class ImageError(EngramError):
+    """An image file that cannot be read, or whose pixels are not 8-bit colours."""
+
+
 class CheckpointError(EngramError):
     """A checkpoint that is missing, incomplete, or does not fit the model it is loaded into."""
 

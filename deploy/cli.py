@@ -30,6 +30,7 @@ usage: engram COMMAND [OPTIONS]
   record    live faster than time into a file             engram record tour.rec --duration 30m
   sweep     compare ways to train on one recording        engram sweep sweep.yaml --jobs 2
   convert   bring weights in from elsewhere, or out       engram convert runs/a encoder --from engram --to hf
+  probe     grade a frozen encoder on pictures or a tour  engram probe runs/a --data pictures --protocol fast
   maps      draw what patches look like to an encoder     engram maps runs/a
   worlds    list the worlds that actors can live in       engram worlds
   bench     measure how fast a part is on this machine    engram bench learner --preset vit_l16
@@ -99,6 +100,7 @@ def _dispatch(words: list[str]) -> int:
         "resume": _resume,
         "record": commands.record,
         "sweep": commands.sweep,
+        "probe": commands.probe,
         "maps": commands.maps,
         "convert": commands.convert,
         "worlds": commands.worlds,

@@ -120,6 +120,26 @@ def maps(words: list[str]) -> int:
     return 0
 
 
+def probe(words: list[str]) -> int:
+    """Runs `engram probe` with the words after it; returns the exit code."""
+    from deploy.probe.options import DESCRIPTION, Probe
+
+    asked = tyro.cli(
+        Probe,
+        args=words,
+        prog="engram probe",
+        description=DESCRIPTION,
+        config=(tyro.conf.EnumChoicesFromValues,),
+    )
+    asked.check()
+    from rich.console import Console
+
+    from deploy.probe.command import probe as grade
+
+    grade(asked, Console())
+    return 0
+
+
 def convert(words: list[str]) -> int:
     """Runs `engram convert` with the words after it; returns the exit code."""
     from deploy.convert import DESCRIPTION, Conversion

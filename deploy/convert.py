@@ -102,9 +102,8 @@ def convert(asked: Conversion) -> str:
     """
     if asked.target.exists():
         raise ConfigError("target", str(asked.target), "exists already")
-    if not asked.source.exists():
-        raise ConfigError("source", str(asked.source), "does not exist")
-    network = _resized(_READERS[asked.kind](asked), asked)
+    network = read_network(asked.source, asked.kind, heads=asked.heads, predictor_heads=asked.predictor_heads)
+    network = _resized(network, asked)
     if asked.fresh_predictor:
         if network.parts != (Part.TARGET,):
             raise ConfigError("fresh_predictor", value=True, allowed="is for an encoder that comes without a predictor")
@@ -119,6 +118,34 @@ def convert(asked: Conversion) -> str:
             shutil.rmtree(partial)
         partial.unlink(missing_ok=True)
     return _said(network, asked)
+
+
+def read_network(source: Path, kind: Format | None = None, *, heads: int = 0, predictor_heads: int = 0) -> Network:
+    """Reads weights from any kind of file.
+
+    Args:
+        source: File or folder.
+        kind: What it is; found out by its looks if not given: a folder with a `config.json` is Hugging Face's, any
+            other folder and a .safetensors file are ours, any other file is the official code's.
+        heads: Attention heads of an official source's encoders; 0 takes those of the official encoder of this width.
+        predictor_heads: Attention heads of the predictor; 0 takes as many as the encoder has.
+
+    Raises:
+        ConfigError: There is no such file, the folder is no run, or the heads are not known.
+        CheckpointError: It cannot be read, or does not fit.
+    """
+    if not source.exists():
+        raise ConfigError("source", str(source), "does not exist")
+    if kind is None:
+        is_ours = source.is_dir() or source.suffix == ".safetensors"
+        kind = Format.HF if (source / "config.json").exists() else Format.ENGRAM if is_ours else Format.OFFICIAL
+    match kind:
+        case Format.OFFICIAL:
+            return _read_official(source, heads, predictor_heads)
+        case Format.HF:
+            return _read_hf(source, predictor_heads)
+        case Format.ENGRAM:
+            return _read_engram(source)
 
 
 def _resized(network: Network, asked: Conversion) -> Network:
@@ -148,8 +175,7 @@ def _said(network: Network, asked: Conversion) -> str:
     return f"{asked.target} ({asked.to}): {parts}; {sizes}, {height}×{width} pixels{note}"
 
 
-def _read_official(asked: Conversion) -> Network:
-    path = asked.source
+def _read_official(path: Path, heads: int, predictor_heads: int) -> Network:
     try:
         # mmap spares the memory that the optimiser's state would take; old files, no archives, cannot have it.
         found: Any = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
@@ -163,23 +189,22 @@ def _read_official(asked: Conversion) -> Network:
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} holds no dict, as official checkpoints do")
     checkpoint = cast(dict[str, Any], found)
-    return from_official(checkpoint, heads=asked.heads, predictor_heads=asked.predictor_heads)
+    return from_official(checkpoint, heads=heads, predictor_heads=predictor_heads)
 
 
-def _read_hf(asked: Conversion) -> Network:
+def _read_hf(path: Path, predictor_heads: int) -> Network:
     try:
-        described: Any = json.loads((asked.source / "config.json").read_text("utf-8"))
-        tensors = _load_tensors(asked.source / "model.safetensors")
+        described: Any = json.loads((path / "config.json").read_text("utf-8"))
+        tensors = _load_tensors(path / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"{asked.source} cannot be read ({type(error).__name__}: {error})") from None
+        raise CheckpointError(f"{path} cannot be read ({type(error).__name__}: {error})") from None
     if not isinstance(described, dict):
-        raise CheckpointError(f"{asked.source / 'config.json'} holds no object")
-    return from_hugging_face(cast(dict[str, Any], described), tensors, predictor_heads=asked.predictor_heads)
+        raise CheckpointError(f"{path / 'config.json'} holds no object")
+    return from_hugging_face(cast(dict[str, Any], described), tensors, predictor_heads=predictor_heads)
 
 
-def _read_engram(asked: Conversion) -> Network:
+def _read_engram(path: Path) -> Network:
     """Reads a file of ours, or the newest checkpoint of a run, or one checkpoint."""
-    path = asked.source
     if path.is_file():
         return Network.load(path)
     folder = path if (path / "model.safetensors").exists() else latest(path / "checkpoints")
@@ -226,11 +251,6 @@ def _write_engram(network: Network, path: Path, asked: Conversion) -> None:
     network.save(path)
 
 
-_READERS: dict[Format, Callable[[Conversion], Network]] = {
-    Format.OFFICIAL: _read_official,
-    Format.HF: _read_hf,
-    Format.ENGRAM: _read_engram,
-}
 _WRITERS: dict[Format, Callable[[Network, Path, Conversion], None]] = {
     Format.OFFICIAL: _write_official,
     Format.HF: _write_hf,

@@ -21,13 +21,13 @@ from typing import Any, cast
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 
 from common.config import RunConfig
 from common.config.files import with_values
 from common.config.presets import preset
 from common.errors import ConfigError
 from common.exposure import Exposure, ExposureRule
+from common.ijepa.network import Network
 from common.messages import Datum
 from common.process import settle
 from common.recording import Recording
@@ -176,7 +176,10 @@ def _run(sweep: Sweep, folder: Path, variant: str, seed: int) -> None:
         "pixels": examiner.pixels(),
     }
     path = result_path(folder, variant, seed)
-    save_file(learner.model.state_dict(), path.with_suffix(".safetensors"))
+    state = learner.model.state_dict()
+    Network(config=config.learner.model, image_size=config.world.image_size, tensors=state).save(
+        path.with_suffix(".safetensors")
+    )
     part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(json.dumps(result), "utf-8")
     part.replace(path)

@@ -86,7 +86,7 @@ class ProbeSpec:
 
     def cache_path(self, folder: str = "") -> Path:
         """Says where the probe set of this spec is kept; an empty folder stands for the user's cache."""
-        base = Path(folder) if folder else _user_cache() / "pamiq-engram"
+        base = Path(folder) if folder else user_cache() / "pamiq-engram"
         return base / f"probes-{self.digest()}.safetensors"
 
 
@@ -207,7 +207,8 @@ class ProbeSet:
 _ARRAYS = tuple(item.name for item in fields(ProbeSet) if item.name != "spec")
 
 
-def _user_cache() -> Path:
+def user_cache() -> Path:
+    """Says where this user keeps what can be made again."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

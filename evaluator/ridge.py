@@ -17,6 +17,9 @@ NEIGHBOURS = 10
 TEMPERATURE = 0.07
 """A neighbour at cosine similarity s votes with weight exp(s / 0.07) (Wu et al. 2018, arXiv:1805.01978, eq. 4)."""
 
+_SIMILARITIES = 2**25
+"""Similarities that are held at a time: 256 MiB."""
+
 
 class Standardiser:
     """Shifts and scales features by the mean and standard deviation of the training frames.
@@ -85,14 +88,17 @@ def one_against_rest(label_N: NDArray[np.int64], classes: int) -> Floats:
 def neighbour_votes(x_ND: Floats, label_N: NDArray[np.int64], x_MD: Floats, classes: int) -> NDArray[np.int64]:
     """Lets the nearest training frames by cosine similarity vote on the class of each other frame, int64 [M].
 
-    A zero vector is similar to nothing and hears all its neighbours alike.
+    A zero vector is similar to nothing and hears all its neighbours alike. Similarities are held for some frames at a
+    time only, `_SIMILARITIES` of them.
     """
-    similarity_MN = _unit(x_MD) @ _unit(x_ND).T
-    count = min(NEIGHBOURS, len(x_ND))
-    nearest_MK = np.argpartition(-similarity_MN, count - 1, axis=1)[:, :count]
-    weight_MK = np.exp(np.take_along_axis(similarity_MN, nearest_MK, axis=1) / TEMPERATURE)
-    votes_MC = np.zeros((len(x_MD), classes))
-    np.add.at(votes_MC, (np.arange(len(x_MD))[:, None], label_N[nearest_MK]), weight_MK)
+    unit_DN, count = _unit(x_ND).T, min(NEIGHBOURS, len(x_ND))
+    batch, votes_MC = max(1, _SIMILARITIES // len(x_ND)), np.zeros((len(x_MD), classes))
+    for start in range(0, len(x_MD), batch):
+        part = slice(start, start + batch)
+        similarity_MN = _unit(x_MD[part]) @ unit_DN
+        nearest_MK = np.argpartition(-similarity_MN, count - 1, axis=1)[:, :count]
+        weight_MK = np.exp(np.take_along_axis(similarity_MN, nearest_MK, axis=1) / TEMPERATURE)
+        np.add.at(votes_MC[part], (np.arange(len(nearest_MK))[:, None], label_N[nearest_MK]), weight_MK)
     return votes_MC.argmax(axis=1)
 
 

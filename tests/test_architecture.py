@@ -91,6 +91,11 @@ def test_only_deploy_and_the_shells_import_ray() -> None:
         "evaluator.evaluator",
         "evaluator.memory.meter",
         "evaluator.schedule",
+        "evaluator.protocols.fast",
+        "evaluator.protocols.film",
+        "evaluator.protocols.linear",
+        "evaluator.protocols.predict",
+        "evaluator.protocols.reconstruct",
     ],
 )
 def test_science_runs_wherever_torch_runs(module: str) -> None:

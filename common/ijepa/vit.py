@@ -5,7 +5,7 @@ arXiv:2301.08243). Patches that are not kept are dropped before the first multip
 quarter of the patches costs a quarter.
 
 Shape suffixes: B pictures, H and W pixels, C colours, R and S rows and columns of the grid, N = R·S patches,
-K kept patches, P numbers of a patch (patch_size² · C), L tokens of any kind, D width.
+K kept patches, P numbers of a patch (patch_size² · C), L tokens of any kind, J last blocks, D width.
 """
 
 import math
@@ -198,12 +198,7 @@ class VisionTransformer(nn.Module):
         Returns:
             tokens_BND, or tokens_BKD in the order of `keep_BK`.
         """
-        patches_BNP = self.patchify(frames_BHWC)
-        places = self.positions_ND
-        if keep_BK is not None:
-            patches_BNP = gather(patches_BNP, keep_BK)
-            places = places[keep_BK]
-        tokens_BLD = self.patch_embed(torch.addcmul(self.offset_P, patches_BNP, self.gain_P)) + places
+        tokens_BLD = self._embed(frames_BHWC, keep_BK)
         for block in self.blocks:
             tokens_BLD = run_block(block, tokens_BLD, forget=self.forget_activations)
         return self.norm(tokens_BLD)
@@ -211,6 +206,28 @@ class VisionTransformer(nn.Module):
     def pooled(self, frames_BHWC: Tensor) -> Tensor:
         """Mean feature of each frame over its patches (pooled_BD), after the final norm."""
         return self(frames_BHWC).mean(1)
+
+    def pooled_layers(self, frames_BHWC: Tensor, count: int) -> Tensor:
+        """Mean feature of each frame over its patches behind each of the last blocks (pooled_BJD, J ≤ `count`).
+
+        Each passes the final norm, as in VISSL and DINO (Caron et al. 2021, arXiv:2104.14294); the last is `pooled`.
+        """
+        tokens_BLD = self._embed(frames_BHWC)
+        pooled: list[Tensor] = []
+        for index, block in enumerate(self.blocks, start=1):
+            tokens_BLD = run_block(block, tokens_BLD)
+            if index > len(self.blocks) - count:
+                pooled.append(self.norm(tokens_BLD).mean(1))
+        return torch.stack(pooled, dim=1)
+
+    def _embed(self, frames_BHWC: Tensor, keep_BK: Tensor | None = None) -> Tensor:
+        """Turns patches into what the first block sees: tokens of all patches, or of those to keep."""
+        patches_BNP = self.patchify(frames_BHWC)
+        places = self.positions_ND
+        if keep_BK is not None:
+            patches_BNP = gather(patches_BNP, keep_BK)
+            places = places[keep_BK]
+        return self.patch_embed(torch.addcmul(self.offset_P, patches_BNP, self.gain_P)) + places
 
     def patchify(self, frames_BHWC: Tensor) -> Tensor:
         """Cuts frames into patches_BNP, dtype kept; a patch's numbers run by row, column, colour."""

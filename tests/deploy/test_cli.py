@@ -100,7 +100,7 @@ def test_help_names_every_command_and_every_field(tmp_path: Path) -> None:
     assert overview.returncode == 0
     assert all(
         command in overview.stdout
-        for command in ("run", "resume", "record", "sweep", "maps", "convert", "worlds", "bench", "vit_h14")
+        for command in ("run", "resume", "record", "sweep", "probe", "maps", "convert", "worlds", "bench", "vit_h14")
     )
     details = engram("run", "--help", folder=tmp_path)
     assert details.returncode == 0

@@ -1,5 +1,5 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportMissingTypeStubs=false
+# pyright: reportMissingTypeStubs=false, reportUnknownLambdaType=false
 
 from dataclasses import replace
 from typing import Any
@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.metrics import r2_score
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from evaluator.budget import no_pause
@@ -16,6 +17,7 @@ from evaluator.encoders import Pixels, encode
 from evaluator.folds import STRENGTHS, Split
 from evaluator.probes import MIN_CELL_FRAMES, Probes, ProbeScores, Task
 from evaluator.probeset import ProbeSet
+from evaluator.ridge import NEIGHBOURS, TEMPERATURE
 from evaluator.scores import NotMeasurable, Sample, Score
 from tests.evaluator.walks import probe_set, spec
 
@@ -65,6 +67,16 @@ def test_world_equals_scikit_learn(made: ProbeSet, pixels: Features, scores: Pro
     expected = oracle.score(test, made.world[split.test])
     assert 0.4 < expected < 1
     assert value(scores.linear[Task.WORLD]) == pytest.approx(expected, abs=0.005)
+
+
+def test_neighbours_equal_scikit_learn(made: ProbeSet, pixels: Features, scores: ProbeScores) -> None:
+    split = Split.of(made)
+    _, _, train, test = scaled(pixels, split)
+    weights: Any = lambda distance: np.exp((1 - distance) / TEMPERATURE)  # noqa: E731
+    oracle = KNeighborsClassifier(n_neighbors=NEIGHBOURS, metric="cosine", weights=weights)
+    expected = oracle.fit(train, made.world[split.train]).score(test, made.world[split.test])
+    assert 0.4 < expected < 1
+    assert value(scores.knn[Task.WORLD]) == pytest.approx(expected, abs=0.005)
 
 
 @pytest.mark.parametrize("task", [Task.HEADING, Task.DEPTH])
