@@ -31,6 +31,7 @@ usage: engram COMMAND [OPTIONS]
   sweep     compare ways to train on one recording        engram sweep sweep.yaml --jobs 2
   convert   bring weights in from elsewhere, or out       engram convert runs/a encoder --from engram --to hf
   maps      draw what patches look like to an encoder     engram maps runs/a
+  evaluate  how long it took to memorise and to forget    engram evaluate runs/a
   worlds    list the worlds that actors can live in       engram worlds
   bench     measure how fast a part is on this machine    engram bench learner --preset vit_l16
 
@@ -101,6 +102,7 @@ def _dispatch(words: list[str]) -> int:
         "sweep": commands.sweep,
         "maps": commands.maps,
         "convert": commands.convert,
+        "evaluate": commands.evaluate,
         "worlds": commands.worlds,
         "bench": commands.bench,
     }
