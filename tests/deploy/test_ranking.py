@@ -58,7 +58,7 @@ def test_gains_are_paired_and_ratios_are_over_the_best_bound(sweep: Path) -> Non
 def test_forgetting_is_best_minus_last_by_world(sweep: Path) -> None:
     rows, _ = rank(sweep)
     assert rows[1].forgetting.value == pytest.approx(((0.5 - 0.3) + (0.3 - 0.4)) / 2)
-    assert rows[0].forgetting.text() == "nan"
+    assert rows[0].forgetting.text() == "–"
 
 
 def test_no_ratio_where_the_bound_itself_gains_nothing_for_sure(tmp_path: Path) -> None:
