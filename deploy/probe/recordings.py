@@ -1,6 +1,5 @@
 """The protocols on a recording, `reconstruct` and `predict`, for an encoder and its baselines."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -105,17 +104,22 @@ def _followed(
 ) -> dict[Of, list[NDArray[np.float32]]]:
     """Encodes every `stride`-th frame of all visits: by encoder, the features of each visit [T, D]."""
     places = {one.name: range(0, one.frames, asked.stride) for one in film.visits}
-    total, done = sum(len(one) for one in places.values()), 0
-    found: dict[Of, list[list[NDArray[np.float32]]]] = defaultdict(lambda: [[] for _ in film.visits])
+    lengths = [len(places[one.name]) for one in film.visits]
+    found: dict[Of, list[NDArray[np.float32]]] = {}
+    at = np.zeros(len(lengths), np.int64)
     for visits, frames_BHWC in _batched(film.frames(places), subject.batch):
         with torch.no_grad():
             frames = torch.as_tensor(frames_BHWC, device=subject.device)
-            for name, encode in encoders.items():
-                for visit, feature_D in zip(visits, encode(frames).float().cpu().numpy(), strict=True):
-                    found[name][visit].append(feature_D)
-        done += len(visits)
-        meter("encoding", done, total)
-    return {name: [np.stack(visit) for visit in visits] for name, visits in found.items()}
+            features = {name: encode(frames).float().cpu().numpy() for name, encode in encoders.items()}
+        for name, features_BD in features.items():
+            # Made once: small arrays kept from every batch would pin the big ones between them, 2 GB of 18 000 frames.
+            whole = found.setdefault(name, [np.empty((length, features_BD.shape[1]), np.float32) for length in lengths])
+            for visit in set(visits):
+                of_visit_BD = features_BD[np.array(visits) == visit]
+                whole[visit][at[visit] : at[visit] + len(of_visit_BD)] = of_visit_BD
+        np.add.at(at, visits, 1)
+        meter("encoding", int(at.sum()), sum(lengths))
+    return found
 
 
 def _batched(
