@@ -130,7 +130,7 @@ def test_every_row_is_kept_once_though_memory_is_bounded(
             elif marks and world.marked[0] and generator.random() < 0.01:
                 world.roll_back()
         world.ledger.forget(written)
-        world.ledger.retire(np.array(world.frames, np.int32), checkpoint=number)
+        world.ledger.retire(world.ledger.unsettled(np.array(world.frames, np.int32)), checkpoint=number)
         taken = make_checkpoint(world, number, written)
         most = max(most, len(world.ledger))
         if generator.random() < 0.8:
@@ -163,7 +163,7 @@ def test_a_resumed_ledger_goes_on_in_the_same_slots(make_datum: Make, tmp_path: 
             world.live(generator)
             world.news()
         world.ledger.forget(written)
-        world.ledger.retire(np.array(world.frames, np.int32), checkpoint=number)
+        world.ledger.retire(world.ledger.unsettled(np.array(world.frames, np.int32)), checkpoint=number)
         path = checkpoints.save(make_checkpoint(world, number, written), tmp_path, keep=2)
         written = number
         if number % 5 == 0:  # dies here; nothing happened since
@@ -198,7 +198,7 @@ def test_an_evaluator_that_pulls_now_and_then_has_the_exact_table(make_datum: Ma
                     row = reader.get(name)
                     assert row is not None
                     assert {column: getattr(row, column) for column in COLUMNS} == world.row(name)
-        world.ledger.retire(np.array(world.frames, np.int32), checkpoint=number)
+        world.ledger.retire(world.ledger.unsettled(np.array(world.frames, np.int32)), checkpoint=number)
         world.ledger.forget(number)
     assert pulls > 20
     assert reader.gaps == 0
@@ -214,7 +214,7 @@ def test_a_reader_that_was_away_too_long_knows_it_and_says_nothing_wrong(make_da
                 reader.take(world.version, world.news())
             else:
                 world.news()
-        world.ledger.retire(np.array(world.frames, np.int32), checkpoint=number)
+        world.ledger.retire(world.ledger.unsettled(np.array(world.frames, np.int32)), checkpoint=number)
         world.ledger.forget(number)
     assert reader.gaps == 2, "the first look, and the one after the long absence"
     reader.take(world.version, world.news())
@@ -249,12 +249,12 @@ def test_a_row_stays_until_evaluators_had_their_time(make_datum: Make) -> None:
     ledger.admit(make_datum(experience="b"), step=0, now_ns=0)
     nowhere = np.array([], np.int32)
     for version in range(1, LINGER + 2):
-        ledger.retire(nowhere, checkpoint=version)
+        ledger.retire(ledger.unsettled(nowhere), checkpoint=version)
         assert not ledger.retired()["experience"]
         ledger.news(version)
-    ledger.retire(np.array([slot], np.int32), checkpoint=100)
+    ledger.retire(ledger.unsettled(np.array([slot], np.int32)), checkpoint=100)
     assert not ledger.retired()["experience"], "a frame of it is in the buffer"
-    ledger.retire(nowhere, checkpoint=101)
+    ledger.retire(ledger.unsettled(nowhere), checkpoint=101)
     assert ledger.retired()["experience"] == ["a"], "b is its actor's newest: more of it may come"
     ledger.forget(100)
     assert len(ledger) == 2, "its checkpoint is not known to be on disk"
