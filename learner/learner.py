@@ -159,7 +159,7 @@ class Learner:
         positions: dict[str, dict[str, int]] = kept.get("positions", {})
         if state.get("stream") != stream:
             # A new stream has none of the old entries; `ord` goes on, so what was unread in the old one is missed.
-            positions = {actor: position | {"seq": 0} for actor, position in positions.items()}
+            positions = {actor: position | {"seq": 0, "whole": 0} for actor, position in positions.items()}
         self._ingest = Ingest(
             StreamReader(
                 connect(run.redis_url),
@@ -288,7 +288,7 @@ class Learner:
         with self._ingest.hold():
             self._users[BUFFER].update()
             ingest = self._ingest.state()
-        self._check_equal()
+        weights = self._digest()
         replay = self._buffer.arrays()
         (number,) = self._ranks.lead(max(wall.time_ns(), self._numbers[-1] + 1))
         if written is not None:
@@ -312,6 +312,7 @@ class Learner:
                 "number": number,
                 "extends": self._extends,
                 "ranks": self._ranks.count,
+                "digest": weights,
                 "healthy": self._candidates.healthy(),
                 "retired": self._ledger.total - len(ledger["experience"]),
                 "stream": self._stream,
@@ -333,13 +334,14 @@ class Learner:
             return own
         return set[str]().union(*(json.loads(told) for told in self._ranks.collect(json.dumps([*own]).encode())))
 
-    def _check_equal(self) -> None:
-        """Makes sure that all ranks still train the same network: what differs by a bit now differs by more later."""
+    def _digest(self) -> str:
+        """Hash of all weights, the same on all ranks: what differs by a bit now differs by more later."""
         if self._ranks.count == 1:
-            return
-        digests = self._ranks.collect(digest(self._model.model.state_dict(), torch.float32).encode())
-        if len(set(digests)) > 1:
+            return ""
+        own = digest(self._model.model.state_dict(), torch.float32)
+        if self._ranks.collect(own.encode()) != [own.encode()] * self._ranks.count:
             raise CheckpointError(f"at step {self._step.step} the ranks' weights are no longer equal")
+        return own
 
     def _restore(self, model: IJepa, checkpoint: Checkpoint) -> None:
         state = checkpoint.state

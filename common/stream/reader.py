@@ -39,6 +39,7 @@ class Position:
     Attributes:
         seq: Last entry read, its id's first number.
         sub: Its id's second number: 0 for the actor's own.
+        whole: `seq` of the last entry that decoded.
         ordinal: The `ord` that is expected next.
         damaged: Entries since then that did not decode, so that their `ord` is not known.
         missed: Entries gone before they were read.
@@ -49,6 +50,7 @@ class Position:
 
     seq: int = 0
     sub: int = 0
+    whole: int = 0
     ordinal: int = 0
     damaged: int = 0
     missed: int = 0
@@ -203,8 +205,8 @@ def _take(position: Position, fields: Fields, share: Share) -> Datum | str | Non
     expected = position.ordinal + position.damaged
     try:
         found = decode(fields)
-        seq, most = found.seq, expected + found.seq - position.seq
         # Between two entries an actor captures at least as many frames as it writes.
+        seq, most = found.seq, position.ordinal + found.seq - position.whole
         reason = "" if found.ordinal < most else f"ord: {found.ordinal} cannot be, it must be below {most}"
     except WireError as error:
         found, seq, reason = None, int(fields[b"seq"]), str(error)
@@ -220,5 +222,5 @@ def _take(position: Position, fields: Fields, share: Share) -> Datum | str | Non
     surplus = share.count(found.ordinal, expected)  # written by nobody: forged under a number that was free
     position.quarantined -= surplus
     position.foreign += surplus
-    position.ordinal, position.damaged = found.ordinal + 1, 0
+    position.whole, position.ordinal, position.damaged = seq, found.ordinal + 1, 0
     return found if share.owns(found.ordinal) else None
