@@ -281,10 +281,12 @@ def test_a_rank_that_dies_or_hangs_takes_its_group_along_and_all_go_on_from_the_
         newest = checkpoints.latest(run.directory.checkpoints)
         assert newest is not None
         saved, frames = checkpoints.load(newest), run.ask("actor-0", "status").frames
+        version = run.status.learner.version
         processes = [psutil.Process(run.ask(part, "process")) for part in ("learner", "learner-1")]
         processes[1].send_signal(number)
         wait_until(lambda: run.status.restarts == {"learner": 1, "learner-1": 1}, 60, "the restart of both")
-        wait_until(lambda: run.ask("learner", "status").step > saved.step, 120, "training goes on")
+        wait_until(lambda: run.status.learner.version > version + 1, 200, "versions above the last one known")
+        assert run.status.learner.step >= saved.step
         assert not psutil.wait_procs(processes, timeout=10)[1], "a rank of the old group lives on"
         assert run.ask("actor-0", "status").frames > frames + 20
         final = run.stop()
@@ -299,6 +301,6 @@ def test_a_rank_that_dies_or_hangs_takes_its_group_along_and_all_go_on_from_the_
     reasons = {
         row["part"]: row["reason"] for row in read_rows(run.directory.path / "events.jsonl") if row["kind"] == "restart"
     }
-    print(reasons)
-    if number is signal.SIGKILL:
-        assert reasons == {"learner-1": "its process died", "learner": "learner-1: its process died"}
+    blamed = "its process died" if number is signal.SIGKILL else "no heartbeat"
+    assert blamed in reasons["learner"]
+    assert blamed in reasons["learner-1"]

@@ -15,7 +15,7 @@ from common.messages import Datum
 from learner import archive
 from learner import checkpoint as checkpoints
 from learner.checkpoint import Checkpoint
-from learner.ledger import LINGER, NEVER, Ledger, Table
+from learner.ledger import LINGER, NEVER, Ledger, Table, joined
 
 type Make = Callable[..., Datum]
 CAPACITY = 40
@@ -268,3 +268,44 @@ def test_broken_news_are_refused(harm: bytes) -> None:
     assert LedgerNews.unpack(tensor).experiences == ()
     with pytest.raises(WireError, match="ledger"):
         LedgerNews.unpack(tensor.new_tensor(list(harm)))
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_the_ledgers_of_ranks_make_the_one_of_all_frames(make_datum: Make, ranks: int) -> None:
+    """Each rank has a share of the frames and of every batch; an experience of few frames is not known to all."""
+    generator = np.random.default_rng(ranks)
+    whole, shares = Ledger(), [Ledger() for _ in range(ranks)]
+    slots: list[list[tuple[int, int]]] = [[] for _ in range(ranks)]
+    for number in range(300):
+        rank, name = number % ranks, f"visit/{int(np.sqrt(number)):04d}"
+        datum = make_datum(experience=name, visit="visit", world="w", captured_ns=number)
+        kept = [book.admit(datum, step=number, now_ns=number) for book in (whole, shares[rank])]
+        slots[rank].append((kept[0], kept[1]))
+        if number % 7 == 6:
+            drawn = [[of_rank[index] for index in generator.integers(len(of_rank), size=4)] for of_rank in slots]
+            whole.expose(np.array([a for one in drawn for a, _ in one], np.int32), step=number + 1, now_ns=number)
+            for book, one in zip(shares, drawn, strict=True):
+                book.expose(np.array([b for _, b in one], np.int32), step=number + 1, now_ns=number)
+    expected = whole.table()
+    table = joined([book.table() for book in shares])
+    assert len({len(book) for book in (whole, *shares)}) > 1, "some experiences had fewer frames than there are ranks"
+    assert table == {name: column for name, column in expected.items() if name != "slot"}
+    news, said = whole.news(1), LedgerNews.joined([LedgerNews.from_bytes(book.news(1).to_bytes()) for book in shares])
+    assert said.experiences == news.experiences
+    assert all(np.array_equal(said.columns[name], news.columns[name]) for name in COLUMNS)
+
+
+def test_a_row_stays_while_another_rank_may_change_it(make_datum: Make) -> None:
+    ours, theirs = Ledger(), Ledger()
+    slot = theirs.admit(make_datum(experience="a"), step=0, now_ns=0)
+    for book in (ours, theirs):
+        for name in ("a", "b"):
+            book.admit(make_datum(experience=name), step=0, now_ns=0)
+        for version in range(1, LINGER + 2):
+            book.news(version)
+    nowhere, there = np.array([], np.int32), np.array([slot], np.int32)
+    for buffer, retired in ((there, []), (nowhere, ["a"])):
+        unsettled = ours.unsettled(nowhere) | theirs.unsettled(buffer)
+        for book in (ours, theirs):
+            book.retire(unsettled, checkpoint=1)
+            assert book.retired()["experience"] == retired
