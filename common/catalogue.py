@@ -128,6 +128,10 @@ class Metric(Enum):
         "learner_duplicate_entries_total", "Entries numbered like earlier ones, and dropped.", "actor"
     )
     LEARNER_FOREIGN = _counter("learner_foreign_entries_total", "Entries that the actor did not write.", "actor")
+    LEARNER_RANKS = _gauge("learner_ranks", "Processes that train this network together.")
+    LEARNER_RANK_WAIT = _counter(
+        "learner_rank_wait_seconds_total", "Time that this rank's host has waited for the others, idle rounds included."
+    )
     LEARNER_STEP = _gauge("learner_step", "Optimiser steps of the weights; goes back with a rollback or a restart.")
     LEARNER_IMAGES = _counter("learner_images_total", "Frames used in gradient steps.")
     LEARNER_SPEED = _gauge("learner_speed_images_per_second", "Frames used a second, over the last ten seconds.")

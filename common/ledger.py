@@ -7,7 +7,7 @@ its experience are in the buffer, and at least `learner.ledger.LINGER` versions 
 whether a row may have left unseen: a reader that took a version from `since` on has lost nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any, cast
 
@@ -35,6 +35,49 @@ COLUMNS = (
 )
 """What is told of each experience: see `learner.ledger.Ledger`."""
 
+COUNTED = frozenset({"frames", "exposures", "undone"})
+"""Columns that count."""
+_LATEST = frozenset({"last_step", "last_ns"})
+_LATER = np.iinfo(np.int64).max
+
+
+def join(
+    books: Sequence[tuple[Sequence[str], Mapping[str, NDArray[np.int64]]]],
+) -> tuple[list[str], dict[str, NDArray[np.int64]]]:
+    """Makes one ledger of those of several ranks, each of which had a share of every experience's frames.
+
+    Counts are added up; of first times the earliest counts and of last ones the latest; −1 stays where there is none.
+
+    Args:
+        books: Of each rank, the ids of its experiences, each once, and columns by name.
+
+    Returns:
+        The ids of all, in order of admission, and their columns.
+    """
+    rows: dict[str, int] = {}
+    for experiences, _ in books:
+        for experience in experiences:
+            rows.setdefault(experience, len(rows))
+    places = [np.array([rows[experience] for experience in experiences], np.int64) for experiences, _ in books]
+    joined: dict[str, NDArray[np.int64]] = {}
+    for name in books[0][1]:
+        combine, nothing = _rule(name)
+        whole = np.full(len(rows), nothing, np.int64)
+        for place, (_, columns) in zip(places, books, strict=True):
+            found = columns[name]
+            whole[place] = combine(whole[place], np.where(found < 0, nothing, found))
+        joined[name] = np.where(whole == _LATER, -1, whole)
+    order = np.argsort(joined["admitted_ns"], kind="stable")
+    ids = list(rows)
+    return [ids[row] for row in order], {name: whole[order] for name, whole in joined.items()}
+
+
+def _rule(column: str) -> tuple[np.ufunc, int]:
+    """How two ranks' numbers of an experience become one, and the number that changes nothing."""
+    if column in COUNTED:
+        return np.add, 0
+    return (np.maximum, -1) if column in _LATEST else (np.minimum, _LATER)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LedgerNews:
@@ -50,11 +93,20 @@ class LedgerNews:
     experiences: tuple[str, ...] = ()
     columns: Mapping[str, NDArray[np.int64]] = field(default_factory=dict[str, NDArray[np.int64]])
 
-    def pack(self) -> Tensor:
-        """Serialises as msgpack: uint8 [bytes], about 150 bytes a row."""
+    @classmethod
+    def joined(cls, news: Sequence["LedgerNews"]) -> "LedgerNews":
+        """Makes one of what several ranks of a learner have at the same version."""
+        experiences, columns = join([(one.experiences, one.columns) for one in news])
+        return cls(since=max(one.since for one in news), experiences=tuple(experiences), columns=columns)
+
+    def to_bytes(self) -> bytes:
+        """Serialises as msgpack, about 150 bytes a row."""
         body = [self.since, list(self.experiences), [self.columns[name].astype("<i8").tobytes() for name in COLUMNS]]
-        packed: Any = cast(Any, msgpack).packb(body)
-        return torch.from_numpy(np.frombuffer(packed, np.uint8).copy())  # pyright: ignore[reportUnknownMemberType]
+        return cast(Any, msgpack).packb(body)
+
+    def pack(self) -> Tensor:
+        """`to_bytes` as a tensor, uint8 [bytes]."""
+        return torch.from_numpy(np.frombuffer(self.to_bytes(), np.uint8).copy())  # pyright: ignore[reportUnknownMemberType]
 
     @classmethod
     def unpack(cls, tensor: Tensor) -> "LedgerNews":
@@ -63,10 +115,19 @@ class LedgerNews:
         Raises:
             WireError: It is malformed.
         """
+        return cls.from_bytes(tensor.numpy().tobytes())
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> "LedgerNews":
+        """Reads what `to_bytes` gave.
+
+        Raises:
+            WireError: It is malformed.
+        """
         try:
-            body: Any = cast(Any, msgpack).unpackb(tensor.numpy().tobytes())
-            since, experiences, packed = body
-            columns = {name: np.frombuffer(column, "<i8") for name, column in zip(COLUMNS, packed, strict=True)}
+            body: Any = cast(Any, msgpack).unpackb(packed)
+            since, experiences, rows = body
+            columns = {name: np.frombuffer(column, "<i8") for name, column in zip(COLUMNS, rows, strict=True)}
             lengths = {len(experiences), *(len(column) for column in columns.values())}
             _require(type(since) is int and len(lengths) == 1, f"columns of {sorted(lengths)} rows, since {since!r}")
             _require(all(type(name) is str for name in experiences), "ids that are no text")

@@ -112,6 +112,8 @@ def _learner(status: LearnerStatus) -> Iterator[Sample]:
             yield Sample(Metric.LEARNER_READ, getattr(counts, fate), (actor, fate))
         yield Sample(Metric.LEARNER_DUPLICATES, counts.duplicates, (actor,))
         yield Sample(Metric.LEARNER_FOREIGN, counts.foreign, (actor,))
+    yield Sample(Metric.LEARNER_RANKS, status.ranks)
+    yield Sample(Metric.LEARNER_RANK_WAIT, status.rank_wait_seconds)
     yield Sample(Metric.LEARNER_STEP, status.step)
     yield Sample(Metric.LEARNER_IMAGES, status.images)
     yield Sample(Metric.LEARNER_SPEED, status.images_per_second)

@@ -48,7 +48,7 @@ class RecordingWriter:
             self._file = self._part.open("wb")
         except OSError as error:
             raise RecordingError(f"cannot write {self._part}: {error.strerror}") from None
-        self._write({b"engram-recording": SCHEMA})
+        self._file.write(_packed({b"engram-recording": SCHEMA}))
 
     def __enter__(self) -> Self:
         return self
@@ -71,11 +71,30 @@ class RecordingWriter:
         Raises:
             WireError: Something that no reader would take.
         """
-        fields = wire.encode(datum, self._codec, self._quality)
-        self._write({name: bytes(value) for name, value in fields.items()})
+        self.append(pack(datum, self._codec, self._quality))
 
-    def _write(self, entry: dict[bytes, Any]) -> None:
-        self._file.write(cast(bytes, cast(Any, msgpack).packb(entry)))
+    def append(self, packed: bytes) -> None:
+        """Appends what `pack` made of a datum."""
+        self._file.write(packed)
+
+
+def pack(datum: Datum, codec: Codec, quality: int) -> bytes:
+    """Makes an entry of a datum.
+
+    Args:
+        datum: The datum.
+        codec: How a frame is packed.
+        quality: Of JPEG, 1 to 100.
+
+    Raises:
+        WireError: Something that no reader would take.
+    """
+    fields = wire.encode(datum, codec, quality)
+    return _packed({name: bytes(value) for name, value in fields.items()})
+
+
+def _packed(entry: dict[bytes, Any]) -> bytes:
+    return cast(bytes, cast(Any, msgpack).packb(entry))
 
 
 class Recording:

@@ -1,8 +1,9 @@
 """What each part says of itself when the driver asks: frozen records of plain numbers, the source of the live view."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from statistics import harmonic_mean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,9 +132,11 @@ class GuardFinding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearnerStatus:
-    """The learner at one moment.
+    """The learner at one moment: one rank, or `together` all.
 
     Attributes:
+        ranks: Processes that train this network together.
+        rank_wait_seconds: Time that a host has waited for what the others had to say, idle rounds included.
         step: Optimiser steps done over the run, resumes included.
         images: Frames used in gradient steps.
         images_per_second: Over the last ten seconds.
@@ -163,6 +166,8 @@ class LearnerStatus:
         findings: The guardrail's newest findings, oldest first.
     """
 
+    ranks: int = 1
+    rank_wait_seconds: float = 0.0
     step: int = 0
     images: int = 0
     images_per_second: float = 0.0
@@ -192,6 +197,33 @@ class LearnerStatus:
     held: Mapping[str, int] = field(default_factory=dict[str, int])
     rollbacks: Mapping[str, int] = field(default_factory=dict[str, int])
     findings: tuple[GuardFinding, ...] = ()
+
+
+def together(ranks: Sequence[LearnerStatus]) -> LearnerStatus:
+    """Makes one status of those of several ranks: what is counted or held is added up, the rest is the first rank's.
+
+    Args:
+        ranks: At least one, in their order, asked at about the same moment.
+    """
+    first = ranks[0]
+    if len(ranks) == 1:
+        return first
+    summed = ("rank_wait_seconds", "images", "images_per_second", "ring", "capacity", "left_out", "forfeited")
+    counts: dict[str, ReaderCounts] = {}
+    for actor in dict.fromkeys(actor for rank in ranks for actor in rank.counts):
+        shares = [rank.counts[actor] for rank in ranks if actor in rank.counts]
+        counts[actor] = ReaderCounts(
+            **{item.name: sum(getattr(share, item.name) for share in shares) for item in fields(ReaderCounts)}
+        )
+    return replace(
+        first,
+        **{name: sum(getattr(rank, name) for rank in ranks) for name in summed},
+        counts=counts,
+        replay_ratio=harmonic_mean(rank.replay_ratio for rank in ranks),  # all have sampled as many
+        waiting=next((rank.waiting for rank in ranks if rank.waiting), ""),
+        experiences=max(rank.experiences for rank in ranks),
+        stream_resets=max(rank.stream_resets for rank in ranks),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -40,26 +40,28 @@ class Checkpointer:
         self._keep = keep
         self._due = time.monotonic() + every
         self._written = 0
-        self._asked: Any = None
+        self._asked: list[Any] = []
         self._writing: Future[Path] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
 
-    def look(self, learner: Any) -> None:
-        """Does what is due: asks the learner, fetches what it has given, hands it to the thread.
+    def look(self, learners: Sequence[Any]) -> None:
+        """Does what is due: asks all ranks of the learner, fetches what they have given, hands it to the thread.
 
         Raises:
             RunError: The last checkpoint could not be written.
         """
         if self._writing is not None and self._writing.done():
             self._settle()
-        if self._asked is None and time.monotonic() >= self._due:
+        if not self._asked and time.monotonic() >= self._due:
             self._due = time.monotonic() + self._every
-            self._asked = learner.snapshot.remote(self._written)
-        if self._asked is None or self._writing is not None or not ray.wait([self._asked], timeout=0)[0]:
+            self._asked = [learner.snapshot.remote(self._written) for learner in learners]
+        if not self._asked or self._writing is not None:
             return
-        asked, self._asked = self._asked, None
+        if ray.wait(self._asked, num_returns=len(self._asked), timeout=0)[1]:
+            return
+        asked, self._asked = self._asked, []
         try:
-            self._writing = self._thread.submit(self._write, cast(Checkpoint, ray.get(asked)))
+            self._writing = self._thread.submit(self._write, checkpoints.gather(cast(list[Checkpoint], ray.get(asked))))
         except ray.exceptions.RayError as error:
             _log.warning("no checkpoint: %s", error)
 
@@ -69,7 +71,7 @@ class Checkpointer:
 
     def forget(self) -> None:
         """Expects no answer any more: the learner that was asked is dead."""
-        self._asked = None
+        self._asked = []
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint now.
@@ -91,7 +93,7 @@ class Checkpointer:
 
     def _write(self, checkpoint: Checkpoint) -> Path:
         path = checkpoints.save(checkpoint, self._directory.checkpoints, keep=self._keep)
-        archive.write_whole(path, checkpoint.ledger, self._directory.path / "ledger.parquet")
+        archive.write_whole(path, checkpoint.whole_ledger(), self._directory.path / "ledger.parquet")
         self._written = int(checkpoint.state["number"])
         self._directory.event("checkpoint", step=checkpoint.step, version=checkpoint.state["version"])
         self._saved()

@@ -151,6 +151,7 @@ def _check_fit(config: RunConfig, checkpoint: Checkpoint) -> None:
     """Makes sure that the checkpoint is of the network that the configuration describes."""
     from common.ijepa.model import IJepa
 
+    checkpoint.of_rank(0, config.learner.ranks)
     model = IJepa(config.learner.model, config.world.image_size, seed=0)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(array.shape) for name, array in checkpoint.model.items()}
@@ -208,15 +209,15 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
 
 
 def _check_device(config: RunConfig) -> None:
-    """Makes sure that the learner's GPU is here."""
+    """Makes sure that the learner's GPU is here, and that each of several ranks has its own, or its own CPUs."""
     import torch
 
-    device = config.learner.device
-    if device in ("auto", "cpu"):
-        return
-    found = torch.cuda.device_count()
-    if int(device.partition(":")[2] or 0) >= found:
+    from deploy.cluster import check_ranks
+
+    device, found = config.learner.device, torch.cuda.device_count()
+    if device not in ("auto", "cpu") and int(device.partition(":")[2] or 0) >= found:
         raise ConfigError("learner.device", device, f"is not here: {found} GPUs; auto takes one where there is one")
+    check_ranks(config.learner, cpus=os.cpu_count() or 1, gpus=found)
 
 
 def _check_cache(config: RunConfig) -> None:

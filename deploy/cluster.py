@@ -11,7 +11,8 @@ from pathlib import Path
 
 import ray
 
-from common.config import RunConfig
+from common.config import LearnerConfig, RunConfig
+from common.errors import ConfigError
 from common.process import undisturbed
 from deploy.memory import object_store_bytes
 
@@ -33,6 +34,29 @@ def prepare_environment() -> None:
     """Sets what all processes of the run inherit; call it before torch computes and before Ray starts."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def check_ranks(learner: LearnerConfig, *, cpus: int, gpus: int) -> None:
+    """Makes sure that several ranks do not share a GPU or a CPU, where they would only wait for each other.
+
+    Args:
+        learner: Ranks, device and threads.
+        cpus: CPUs of all nodes together.
+        gpus: GPUs likewise.
+
+    Raises:
+        ConfigError: There are not enough.
+    """
+    ranks = learner.ranks
+    if ranks == 1:
+        return
+    if learner.device != "cpu" and gpus:
+        if gpus < ranks:
+            allowed = f"each rank needs a GPU of its own and there are {gpus}; learner.device cpu trains on CPUs"
+            raise ConfigError("learner.ranks", ranks, allowed)
+    elif (needed := ranks * learner.threads) > cpus:
+        allowed = f"with learner.threads = {learner.threads} they need {needed} CPUs, and there are {cpus}"
+        raise ConfigError("learner.ranks", ranks, allowed)
 
 
 class LocalCluster:

@@ -35,7 +35,7 @@ from common.catalogue import Metric, Role
 from common.config import RunConfig
 from common.errors import EngramError, RunError
 from common.metrics import Metrics, rows
-from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus
+from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus, together
 from deploy.checkpointing import Checkpointer
 from deploy.cluster import LocalCluster
 from deploy.discovery import MetricsDirectory
@@ -46,7 +46,7 @@ from deploy.rundir import RunDirectory
 from deploy.stream_server import StreamServer
 from deploy.supervision import Supervisor
 from learner import checkpoint as checkpoints
-from learner.checkpoint import Checkpoint
+from learner.shell import part_name
 
 TICK = 0.5
 ROWS_EVERY = 5.0
@@ -73,6 +73,7 @@ class Driver:
         self._directory = directory
         self._show = show
         self._resumed = resumed
+        self._ranks = [part_name(rank) for rank in range(run.learner.ranks)]
         self._stopping = threading.Event()
         self._messages: deque[str] = deque(maxlen=50)
         self._phase = "starting"
@@ -123,7 +124,8 @@ class Driver:
             for name, part in parts.items()
             if name.startswith("actor-")
         ]
-        learner = parts.get("learner")
+        told = [self._finals.get(name) or (name in parts and parts[name].status) for name in self._ranks]
+        learners = cast(list[LearnerStatus], [status for status in told if status])
         evaluator = parts.get("evaluator")
         return RunStatus(
             elapsed=self.elapsed,
@@ -131,7 +133,7 @@ class Driver:
             run_dir=str(self._directory.path),
             phase=self._phase,
             actors=tuple(actors),
-            learner=cast(LearnerStatus, self._finals.get("learner") or (learner and learner.status) or LearnerStatus()),
+            learner=together(learners) if learners else LearnerStatus(),
             evaluator=cast(EvaluatorStatus, evaluator.status or EvaluatorStatus()) if evaluator else None,
             store=self._store,
             restarts=self._supervisor.restarts(),
@@ -190,7 +192,8 @@ class Driver:
         self._server.relay(parts.weights())
         for index in range(self._run.actors.count):
             self._supervisor.add(f"actor-{index}", lambda index=index: parts.actor(index))
-        self._supervisor.add("learner", parts.learner)
+        for rank, name in enumerate(self._ranks):
+            self._supervisor.add(name, lambda rank=rank: parts.learner(rank), group="learner")
         if self._run.evaluator.enabled:
             self._recording = parts.record_probe_set()
             self._supervisor.add("evaluator", parts.evaluator)
@@ -209,7 +212,7 @@ class Driver:
             self._watch_recording()
             self._collect_rows()
             self._note_findings()
-            self._checkpointer.look(self.handle("learner"))
+            self._checkpointer.look([self.handle(name) for name in self._ranks])
             self._keeper.look(self._supervisor.parts.get("evaluator"))
             if time.monotonic() >= next_rows:
                 next_rows += ROWS_EVERY
@@ -227,11 +230,11 @@ class Driver:
         for name, reference in stops.items():
             self._finals[name] = self._last_word(name, reference) or parts[name].status
         self._show(self.status())
-        final = self._last_word("learner", parts["learner"].handle.stop.remote(DRAIN))
-        if final is not None:
-            status, snapshot = cast(tuple[LearnerStatus, Checkpoint], final)
-            self._finals["learner"] = status
-            self._checkpointer.save(snapshot)
+        stops = {name: parts[name].handle.stop.remote(DRAIN) for name in self._ranks}
+        final = {name: self._last_word(name, reference) for name, reference in stops.items()}
+        if all(final.values()):
+            self._finals |= {name: status for name, (status, _) in final.items()}
+            self._checkpointer.save(checkpoints.gather([snapshot for _, snapshot in final.values()]))
         if evaluator is not None:
             early = self._last_word("evaluator", self._rows) if self._rows is not None else None
             found, state = self._last_word("evaluator", evaluator) or ((), None)
@@ -241,7 +244,7 @@ class Driver:
         self._store = self._server.look()
         self._write_metrics()
         self._say("stopped", step=self.status().learner.step)
-        if final is None:
+        if not all(final.values()):
             before = checkpoints.latest(self._directory.checkpoints)
             hint = "nothing can be resumed" if before is None else f"the run can be resumed from {before.name}"
             raise RunError(f"the learner gave no last checkpoint: {hint}")

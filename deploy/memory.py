@@ -65,11 +65,11 @@ def needs(run: RunConfig) -> list[Need]:
     """Lists what a run needs, by the setting that decides it."""
     frame = _frame_bytes(run)
     spool = min(run.actors.spool_bytes, round(run.actors.spool * run.actors.fps) * frame)
-    parts = run.actors.count + 3  # learner, evaluator, driver
+    parts = run.actors.count + run.learner.ranks + 2  # evaluator, driver
     found = [
         # In the learner, in its snapshot, in Ray's object store, and once more while it is written to disk.
         Need("learner.replay.capacity", "the replay buffer and its checkpoint", 4 * _buffer_bytes(run)),
-        Need("learner.model", "the networks and their checkpoint", 4 * _checkpoint_bytes(run)),
+        Need("learner.model", "the networks and their checkpoint", (3 + run.learner.ranks) * _checkpoint_bytes(run)),
         *_guardrail_needs(run),
         Need("learner.versions_kept", "versions of the weights", _registry_bytes(run) + OFFERED * _version_bytes(run)),
         Need("evaluator.experiences", "experiences that are followed, and their state", 4 * _experience_bytes(run)),
@@ -145,7 +145,8 @@ def _guardrail_needs(run: RunConfig) -> list[Need]:
     """The last healthy weights, which only a guardrail that rolls back keeps."""
     if run.learner.guardrail.mode is not GuardMode.ROLLBACK:
         return []
-    return [Need("learner.guardrail.mode", "the last healthy networks and moments", _checkpoint_bytes(run))]
+    size = run.learner.ranks * _checkpoint_bytes(run)
+    return [Need("learner.guardrail.mode", "the last healthy networks and moments", size)]
 
 
 def _version_bytes(run: RunConfig) -> int:

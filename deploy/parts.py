@@ -22,7 +22,9 @@ from deploy.rundir import RunDirectory
 from evaluator.probeset import ProbeSet, ProbeSpec
 from evaluator.shell import EvaluatorShell
 from learner import checkpoint as checkpoints
-from learner.shell import LearnerShell
+from learner.checkpoint import Checkpoint
+from learner.group import Rendezvous
+from learner.shell import LearnerShell, part_name
 
 PATIENCE = 10.0
 CALLS = 8
@@ -50,6 +52,8 @@ class Parts:
         self._stream = stream
         self._directory = directory
         self._version = version
+        self._checkpoint: Checkpoint | None = None
+        self._rendezvous: Rendezvous | None = None
         self.probe_set = ProbeSpec.of(run).cache_path(run.evaluator.cache)
         self._registry: Any = (
             ray.remote(WeightRegistry)
@@ -67,17 +71,34 @@ class Parts:
             self._run, index=index, stream=self._stream, source=self.weights(), folder=self._directory.actors.resolve()
         )
 
-    def learner(self) -> Any:
-        """Makes the learner, from the newest checkpoint where there is one."""
-        newest = checkpoints.latest(self._directory.checkpoints)
-        gpu = self._run.learner.device != "cpu" and torch.cuda.is_available()
-        return _remote(LearnerShell, "learner", num_gpus=1 if gpu else 0).remote(
+    def learner(self, rank: int) -> Any:
+        """Makes a rank of the learner, from the newest checkpoint where there is one; the first before the others.
+
+        Raises:
+            CheckpointError: The checkpoint is damaged, or of another number of ranks.
+        """
+        config = self._run.learner
+        if rank == 0:
+            self._meet()
+        checkpoint = self._checkpoint.of_rank(rank, config.ranks) if self._checkpoint else None
+        if rank == config.ranks - 1:
+            self._checkpoint = None
+        gpu = config.device != "cpu" and torch.cuda.is_available()
+        return _remote(LearnerShell, part_name(rank), num_gpus=1 if gpu else 0).remote(
             self._run,
             stream=self._stream,
             sink=RayWeightSink(self._registry),
-            checkpoint=checkpoints.load(newest) if newest else None,
+            checkpoint=checkpoint,
             version=self._version(self._newest()),
+            place=self._rendezvous.place(rank) if self._rendezvous else None,
         )
+
+    def _meet(self) -> None:
+        """Gives the ranks that are about to be made a place to meet, and what all of them go on from."""
+        ranks = self._run.learner.ranks
+        newest = checkpoints.latest(self._directory.checkpoints)
+        self._checkpoint = checkpoints.load(newest) if newest else None
+        self._rendezvous = Rendezvous(ray.util.get_node_ip_address(), ranks) if ranks > 1 else None
 
     def _newest(self) -> int:
         try:

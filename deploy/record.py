@@ -1,27 +1,47 @@
-"""`engram record`: lives of actors, faster than time, into one file that learners can go through again and again."""
+"""`engram record`: lives of actors, faster than time, into one file that learners can go through again and again.
 
-from collections.abc import Iterator
+    process `record`   tour of each actor, in turns ─► pack ─► pipe ─► this process ─► file
+
+Lives have a process of their own, since the engine of a game can hang while it starts, or take its process along when
+it dies (ViZDoom 1.3.2), and nobody in that process could do anything about it.
+"""
+
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from rich.progress import Progress
 
 from actors.tour import tour
 from actors.worlds import check_worlds
+from actors.worlds.doom_game import sweep_leftovers
 from common.codec import Codec
 from common.config import RunConfig
-from common.errors import ConfigError
+from common.errors import ConfigError, EngramError, RunError
 from common.messages import Datum
-from common.process import settle
-from common.recording import RecordingWriter
+from common.process import settle, undisturbed
+from common.recording import RecordingWriter, pack
+
+PATIENCE = 60.0
+"""Seconds without a frame after which a game counts as hung; one starts within 5 s, a few more on a busy machine."""
+_FRAME, _ERROR = b"f", b"e"
+
+type Live = Callable[[RunConfig, Connection], None]
+"""Lives a run's lives and sends every frame."""
 
 
-def record(run: RunConfig, path: Path, *, progress: Progress) -> int:
+def record(
+    run: RunConfig, path: Path, *, progress: Progress, patience: float = PATIENCE, live: Live | None = None
+) -> int:
     """Records `run.duration` seconds of the lives of all actors, frame by frame in turns.
 
     Args:
         run: Worlds, visits, actors, frames a second, codec, seed.
         path: File to write.
         progress: Shows how far it is.
+        patience: Seconds without a frame after which it is given up.
+        live: Lives the lives; runs in the process of its own.
 
     Returns:
         Frames written.
@@ -29,20 +49,60 @@ def record(run: RunConfig, path: Path, *, progress: Progress) -> int:
     Raises:
         ConfigError: There is no such world, or no end.
         RecordingError: The file exists, or cannot be written.
+        RunError: A game did not start, hung, or died; no file is left.
     """
     settle(part="record", threads=run.actors.threads)
     check_worlds(run.world)
     if not run.duration:
         raise ConfigError("duration", run.duration, "must be above 0: a recording needs an end")
-    frames = round(run.duration * run.actors.fps)
-    total = frames * run.actors.count
+    total = _frames(run) * run.actors.count
     task = progress.add_task(f"recording {path.name}", total=total)
-    lives = [tour(run, index=index, frames=frames) for index in range(run.actors.count)]
-    with RecordingWriter(path, Codec(run.stream.codec), run.stream.jpeg_quality) as writer:
-        for datum in _in_turns(lives):
-            writer.write(datum)
+    with RecordingWriter(path) as writer:
+        for packed in _lived(run, total, live or send_lives, patience):
+            writer.append(packed)
             progress.advance(task)
     return total
+
+
+def send_lives(run: RunConfig, sender: Connection) -> None:
+    """Lives the lives of all actors and sends every frame, packed as a recording's entry, or what went wrong."""
+    settle(part="record", threads=run.actors.threads)
+    lives = [tour(run, index=index, frames=_frames(run)) for index in range(run.actors.count)]
+    try:
+        for datum in _in_turns(lives):
+            sender.send_bytes(_FRAME + pack(datum, Codec(run.stream.codec), run.stream.jpeg_quality))
+    except EngramError as error:
+        sender.send_bytes(_ERROR + str(error).encode())
+
+
+def _lived(run: RunConfig, total: int, live: Live, patience: float) -> Iterator[bytes]:
+    context = get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=live, args=(run, sender), name="record", daemon=True)
+    with undisturbed():
+        process.start()
+    sender.close()
+    try:
+        for number in range(total):
+            if not receiver.poll(patience):
+                raise RunError(f"no frame for {patience:g} s after {number} of {total}: a game hangs; record again")
+            message = receiver.recv_bytes()
+            if message[:1] == _ERROR:
+                raise RunError(message[1:].decode())
+            yield message[1:]
+    except EOFError:
+        process.join()
+        died = f"the process of the games died, exit code {process.exitcode}"
+        raise RunError(f"{died}: record again; its last words are above, if it had any") from None
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+        sweep_leftovers()
+
+
+def _frames(run: RunConfig) -> int:
+    return round(run.duration * run.actors.fps)
 
 
 def _in_turns(lives: list[Iterator[Datum]]) -> Iterator[Datum]:

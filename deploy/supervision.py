@@ -17,6 +17,7 @@ from common.errors import GuardrailError, RunError
 
 WINDOW = 600.0
 """Seconds in which the restarts of a part are counted."""
+DIED = "its process died"
 type Clock = Callable[[], float]
 """Seconds since some fixed moment."""
 
@@ -58,6 +59,7 @@ class Part:
         name: Name of the part.
         start: Makes the Ray actor and returns its handle.
         deaths: Its deaths lately.
+        group: Name of those that cannot go on without each other: they end and start together.
         handle: The Ray actor that lives now.
         status: Its newest status.
         port: Port of its metrics, once known.
@@ -67,6 +69,7 @@ class Part:
     name: str
     start: Callable[[], Any]
     deaths: Deaths
+    group: str
     handle: Any = None
     status: Any = None
     port: int | None = None
@@ -100,7 +103,7 @@ class Part:
                 reference, self._asked = self._asked, None
                 self.status = ray.get(reference)
         except ray.exceptions.RayActorError:
-            return "its process died"
+            return DIED
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, GuardrailError):
                 raise RunError(f"the {self.name} gave up: {error.cause}") from error
@@ -168,9 +171,15 @@ class Supervisor:
         self._pulses = Pulses()
         self.parts: dict[str, Part] = {}
 
-    def add(self, name: str, start: Callable[[], Any]) -> Part:
-        """Starts a part and watches it from now on."""
-        part = self.parts[name] = Part(name, start, Deaths(name, self._limit))
+    def add(self, name: str, start: Callable[[], Any], *, group: str = "") -> Part:
+        """Starts a part and watches it from now on.
+
+        Args:
+            name: Its name.
+            start: Makes the Ray actor and returns its handle.
+            group: Parts of one group end and start together, in the order in which they were added; alone by default.
+        """
+        part = self.parts[name] = Part(name, start, Deaths(name, self._limit), group or name)
         part.launch()
         return part
 
@@ -188,17 +197,21 @@ class Supervisor:
             RunError: A part died too often, or gave up.
         """
         self._pulses.hear(beats)
-        for part in self.parts.values():
-            reason = part.ask() or self._hung(part)
-            if reason is None:
-                continue
-            _log.warning("%s: %s; starting it anew", part.name, reason)
-            part.kill()
-            part.deaths.count()
-            self._pulses.forget(part.name)
-            part.launch()
-            part.restarts += 1
-            self._report(part.name, reason)
+        found = {part.name: reason for part in self.parts.values() if (reason := part.ask() or self._hung(part))}
+        for group in dict.fromkeys(self.parts[name].group for name in found):
+            members = [part for part in self.parts.values() if part.group == group]
+            # When one process dies, those that it leaves waiting fail: its death is the reason to tell.
+            guilty = min((part for part in members if part.name in found), key=lambda part: found[part.name] != DIED)
+            for part in members:
+                part.kill()
+                self._pulses.forget(part.name)
+            members[0].deaths.count()
+            for part in members:
+                reason = found[guilty.name] if part is guilty else f"{guilty.name}: {found[guilty.name]}"
+                _log.warning("%s: %s; starting it anew", part.name, reason)
+                part.launch()
+                part.restarts += 1
+                self._report(part.name, reason)
 
     def _hung(self, part: Part) -> str | None:
         quiet = self._pulses.silence(part.name)

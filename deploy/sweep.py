@@ -100,9 +100,12 @@ class Sweep:
         changes = {**self.base, **self.variants[variant]}
         changes.pop("iid", None)
         try:
-            return replace(with_values(preset(self.preset), changes), seed=seed)
+            config = replace(with_values(preset(self.preset), changes), seed=seed)
         except ConfigError as error:
             raise ConfigError(f"{variant}: {error.field}", error.value, error.allowed) from None
+        if config.learner.ranks > 1:
+            raise ConfigError(f"{variant}: learner.ranks", config.learner.ranks, "must be 1: each run trains alone")
+        return config
 
     def is_iid(self, variant: str) -> bool:
         """Whether this variant has the whole recording before its first step."""

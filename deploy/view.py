@@ -243,7 +243,7 @@ def _learner(learner: LearnerStatus, losses: Sequence[float]) -> Table:
     now = _WAITING.get(learner.waiting, learner.waiting) if learner.step or learner.waiting else "starts"
     return _pairs(
         ("now", Text(now, _LOOK if learner.waiting == "paused" else "")),
-        ("speed", f"{learner.images_per_second:.1f} images/s"),
+        ("speed", f"{learner.images_per_second:.1f} images/s{f' of {learner.ranks} ranks' * (learner.ranks > 1)}"),
         ("step", count(learner.step)),
         ("loss", f"{decimal(learner.loss)}{f'  {curve}' if curve else ''}"),
         ("lr", f"{learner.lr:.1e}"),

@@ -2,6 +2,9 @@
 
 slice of training ─► due? ─► examine (frames of the last batches) ─► Guardrail ─► Publisher
                                                                           └─► rollback: model, optimiser, ledger
+
+Of several ranks the first examines, judges and offers; the others give it the rows of their ledgers, and do what it has
+decided, at the same step.
 """
 
 import logging
@@ -18,11 +21,13 @@ from common.errors import GuardrailError
 from common.health.network import Watch, target_distance, weight_magnitude
 from common.health.spectrum import alpha_req, effective_rank, rankme
 from common.ijepa.model import IJepa
+from common.ledger import LedgerNews
 from common.messages import VersionInfo
 from common.status import GuardFinding
 from learner.guardrail import Action, Guardrail, LastHealthy, Verdict
 from learner.ledger import Ledger
 from learner.publication import Publisher, finite
+from learner.ranks import Ranks
 from learner.step import TrainingStep
 
 SLICE = 32
@@ -47,6 +52,7 @@ class Candidates:
         ledger: Goes back with the weights.
         seed: Of the choice of frames.
         rolled_back: Called after model, training step and ledger were put back.
+        ranks: Processes that train together.
 
     Attributes:
         guardrail: Judges, and counts.
@@ -63,7 +69,9 @@ class Candidates:
         *,
         seed: int,
         rolled_back: Callable[[], None] = lambda: None,
+        ranks: Ranks | None = None,
     ) -> None:
+        self._ranks = ranks or Ranks()
         self._publisher = publisher
         self._config = config
         self._step = step
@@ -83,41 +91,74 @@ class Candidates:
 
     def note_batch(self, frames_BHWC: NDArray[np.uint8]) -> None:
         """Remembers the frames of a batch, so that the next examination has some."""
+        if not self._ranks.first:
+            return
         self._recent.appendleft(frames_BHWC)
         while sum(map(len, self._recent)) - len(self._recent[-1]) >= self._config.frames:
             self._recent.pop()
 
     def make(self, batch_health: Mapping[str, float], *, gradient_ns: int) -> VersionInfo | None:
-        """Makes a version, if one is due.
+        """Makes a version, if one is due; all ranks call this after the same step.
 
         Args:
             batch_health: What the last step measured.
             gradient_ns: Wall clock at its end, ns.
 
         Returns:
-            The version, or None where none was due.
+            The version; None where none was due, and on the ranks that do not offer it.
 
         Raises:
             GuardrailError: It is unhealthy, and no rollback is left.
         """
-        if not self._publisher.due():
+        if not any(self._ranks.lead(self._publisher.due())):
             return None
-        is_finite = finite(self._model.state_dict())
-        # The step's own `feature_std` is the context encoder's over a batch; the examination's the target encoder's.
-        self.health = {_BATCH_NAMES.get(name, name): value for name, value in batch_health.items()}
-        if is_finite and self._recent:
-            self.health = {**self.health, **examine(self._model, self._frames())}
-        verdict = self.guardrail.judge(self.health, finite=is_finite, stuck=self._stuck())
+        news = self._collect_news()
+        if not self._ranks.first:
+            version, created_ns, decided = self._ranks.lead(0, 0, 0)
+            self._publisher.note(version, created_ns)
+            self._follow(_ACTIONS[decided])
+            return None
+        verdict = self._judge(batch_health)
         info = self._publisher.publish(
             self._model,
             step=self._step.step,
             health=self.health,
             gradient_ns=gradient_ns,
             published=verdict.published,
-            ledger=self._ledger.news(self._publisher.version + 1).pack(),
+            ledger=news.pack(),
         )
+        self._ranks.lead(info.version, info.created_ns, _ACTIONS.index(verdict.action))
         self._act(verdict, info)
         return info
+
+    def healthy(self) -> bool | None:
+        """Says whether training may be gone on with from here, after a death; None where no rollback could ask that.
+
+        What the guardrail found unhealthy and has not put back yet is not, and neither is what it would find so now.
+        """
+        if self._last is None or not self._ranks.first:
+            return None
+        if self.guardrail.streak or not finite(self._model.state_dict()):
+            return False
+        return not self._recent or self.guardrail.accepts(examine(self._model, self._newest_frames()))
+
+    def _collect_news(self) -> LedgerNews:
+        """What evaluators are told of the ledgers of all ranks."""
+        news = self._ledger.news(self._publisher.version + 1)
+        if self._ranks.count == 1:
+            return news
+        return LedgerNews.joined(list(map(LedgerNews.from_bytes, self._ranks.collect(news.to_bytes()))))
+
+    def _judge(self, batch_health: Mapping[str, float]) -> Verdict:
+        is_finite = finite(self._model.state_dict())
+        # The step's own `feature_std` is the context encoder's over a batch; the examination's the target encoder's.
+        self.health = {_BATCH_NAMES.get(name, name): value for name, value in batch_health.items()}
+        if is_finite and self._recent:
+            self.health = {**self.health, **examine(self._model, self._frames())}
+        return self.guardrail.judge(self.health, finite=is_finite, stuck=self._stuck())
+
+    def _newest_frames(self) -> NDArray[np.uint8]:
+        return np.concatenate(list(self._recent))[: self._config.frames]
 
     def _frames(self) -> NDArray[np.uint8]:
         frames_NHWC = np.concatenate(list(self._recent))
@@ -130,16 +171,11 @@ class Candidates:
         return step > before[0] and skipped - before[1] >= step - before[0]
 
     def _act(self, verdict: Verdict, info: VersionInfo) -> None:
+        done = self._follow(verdict.action)
         if verdict.action is Action.PUBLISH:
-            if self._last is not None:
-                self._last.keep()
-                self._ledger.mark()
             return
         assert verdict.reason is not None
         _log.warning("version %d, step %d: %s (%s)", info.version, info.step, verdict, verdict.action)
-        details: dict[str, Any] = {}
-        if verdict.action is Action.ROLLBACK:
-            details = self._roll_back()
         self.findings.append(
             GuardFinding(
                 number=self.findings[-1].number + 1 if self.findings else 1,
@@ -149,7 +185,7 @@ class Candidates:
                 action=str(verdict.action),
                 value=verdict.value,
                 limit=verdict.limit,
-                **details,
+                **done,
             )
         )
         if verdict.action is Action.STOP:
@@ -159,15 +195,22 @@ class Candidates:
                 f"{self._step.lr:.2g}; try a regulariser, a lower learner.optim.lr or an ema nearer 1"
             )
 
-    def _roll_back(self) -> dict[str, Any]:
+    def _follow(self, action: Action) -> dict[str, Any]:
+        """Does on this rank what was decided for all; returns what a finding tells of it."""
+        if action is Action.PUBLISH and self._last is not None:
+            self._last.keep()
+            self._ledger.mark()
+        if action is not Action.ROLLBACK:
+            return {}
         assert self._last is not None
         self._last.restore(self._config.lr_cut)
-        undone = self._ledger.undo(self._step.step)
+        undone = sum(told for (told,) in self._ranks.each(self._ledger.undo(self._step.step)))
         self._judged_at = (self._step.step, self._step.skipped)
         self._rolled_back()
         return {"restored_step": self._step.step, "undone_exposures": undone, "lr_factor": self._step.lr_factor}
 
 
+_ACTIONS = tuple(Action)
 _BATCH_NAMES = {"feature_std": "context_std"}
 
 

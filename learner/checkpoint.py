@@ -6,6 +6,7 @@ checkpoints/step-000001234/
     replay.safetensors      the replay buffer: an empty one would fake forgetting
     ledger.json             what was trained on: the rows in memory
     retired-….parquet       the rows that have left it
+    rank-1/ …               what each further rank has for itself: mask generator, replay buffer, ledger, state
     state.json              schema, step, version, limiter, stream positions and counters; written last
 """
 
@@ -13,8 +14,8 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,11 @@ from safetensors import SafetensorError
 
 from common.errors import CheckpointError, RunError
 from learner import archive
+from learner.ledger import joined
 
 SCHEMA = 2
+
+_ARRAYS = ("model", "optimiser", "replay")
 
 type Arrays = Mapping[str, NDArray[Any]]
 
@@ -43,7 +47,10 @@ class Checkpoint:
         ledger: The ledger's rows in memory.
         retired: Rows that are to be kept and have been retired since the checkpoint `state["extends"]`; `load` leaves
             them on disk.
-        state: The rest, JSON-able; `number` is the checkpoint's own, `extends` that of the one before.
+        state: The rest, JSON-able; `number` is the checkpoint's own, `extends` that of the one before; `healthy` says
+            whether the guardrail would go on from here, or is None where it rolls nothing back.
+        others: Where several ranks train together, what those after the first have for themselves: model empty, of the
+            optimiser only what is not the same on all.
     """
 
     step: int
@@ -53,10 +60,43 @@ class Checkpoint:
     ledger: Mapping[str, list[Any]]
     state: Mapping[str, Any]
     retired: Mapping[str, list[Any]] = field(default_factory=dict[str, list[Any]])
+    others: tuple["Checkpoint", ...] = ()
+
+    def of_rank(self, rank: int, ranks: int) -> "Checkpoint":
+        """What one of so many ranks goes on from.
+
+        Raises:
+            CheckpointError: It was made by another number of ranks.
+        """
+        if (made_by := 1 + len(self.others)) != ranks:
+            raise CheckpointError(
+                f"the checkpoint is of {made_by} ranks, each with its own replay buffer and share of the stream, and "
+                f"learner.ranks = {ranks}: resume with {made_by}"
+            )
+        if rank == 0:
+            return replace(self, others=())
+        own = self.others[rank - 1]
+        return replace(own, model=self.model, optimiser={**self.optimiser, **own.optimiser})
+
+    def whole_ledger(self) -> Mapping[str, list[Any]]:
+        """The rows in memory of all ranks, joined."""
+        return joined([self.ledger, *(other.ledger for other in self.others)])
+
+
+def gather(taken: Sequence[Checkpoint]) -> Checkpoint:
+    """Makes one of what all ranks have taken at the same moment, in their order.
+
+    Raises:
+        CheckpointError: They were not taken at the same moment.
+    """
+    first, *others = taken
+    if len(moments := {(one.step, one.state["number"]) for one in taken}) > 1:
+        raise CheckpointError(f"ranks have taken their checkpoints at different moments: {sorted(moments)}")
+    return replace(first, others=tuple(others), retired=joined([one.retired for one in taken]))
 
 
 def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
-    """Writes a checkpoint below `folder` and removes all but the newest `keep`.
+    """Writes a checkpoint below `folder` and removes all but the newest `keep`, and the one that `latest` finds.
 
     Checkpoints of later steps go too: steps only ever go back by a rollback, and they hold what it undid.
 
@@ -70,13 +110,10 @@ def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
         shutil.rmtree(torn, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        for name in ("model", "optimiser", "replay"):
-            arrays = {key: np.require(array, requirements="C") for key, array in getattr(checkpoint, name).items()}
-            _write(partial / f"{name}.safetensors", safetensors.numpy.save(arrays))
-        _write(partial / "ledger.json", json.dumps(checkpoint.ledger).encode())
+        for rank, other in enumerate(checkpoint.others, 1):
+            _write_parts(partial / _rank_folder(rank), other)
         archive.extend(_extended(checkpoint, folder), partial, checkpoint.retired)
-        state = {"v": SCHEMA, "step": checkpoint.step, **checkpoint.state}
-        _write(partial / "state.json", json.dumps(state).encode())
+        _write_parts(partial, checkpoint)
         if target.exists():  # of the same step; no moment may see it half removed
             target.rename(partial.with_name(f"{partial.name}.old"))
         partial.rename(target)
@@ -84,9 +121,11 @@ def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise RunError(f"cannot write the checkpoint {target}: {error.strerror}; free some space and resume") from error
-    complete = _complete(folder)
-    undone = [path for path in complete if path > target]
-    for old in (*folder.glob(".partial-*.old"), *undone, *complete[: -keep - len(undone)]):
+    undone = [path for path in _complete(folder) if path > target]
+    for old in undone:
+        shutil.rmtree(old, ignore_errors=True)
+    kept = {*_complete(folder)[-keep:], latest(folder)}
+    for old in (*folder.glob(".partial-*.old"), *(path for path in _complete(folder) if path not in kept)):
         shutil.rmtree(old, ignore_errors=True)
     return target
 
@@ -97,46 +136,76 @@ def _extended(checkpoint: Checkpoint, folder: Path) -> Path | None:
     if not number:
         return None
     for path in reversed(_complete(folder)):
-        if json.loads((path / "state.json").read_text("utf-8")).get("number") == number:
+        if _state(path).get("number") == number:
             return path
     raise FileNotFoundError(errno.ENOENT, f"the checkpoint {number}, which it extends, is not in {folder}")
 
 
 def latest(folder: Path) -> Path | None:
-    """Finds the newest complete checkpoint below `folder`."""
+    """Finds the newest complete checkpoint below `folder` that is not known to be unhealthy; else the newest of all."""
     found = _complete(folder)
-    return found[-1] if found else None
+    return max([path for path in found if not _is_unhealthy(path)] or found, default=None)
+
+
+def _is_unhealthy(path: Path) -> bool:
+    try:
+        return _state(path).get("healthy") is False
+    except (OSError, ValueError):  # `load` will say what is wrong with it
+        return False
 
 
 def load(path: Path) -> Checkpoint:
-    """Reads a checkpoint.
+    """Reads a checkpoint, with what all ranks have in it.
 
     Raises:
         CheckpointError: It is missing, damaged or of another schema.
     """
     try:
-        state = json.loads((path / "state.json").read_text("utf-8"))
-        if state.get("v") != SCHEMA:
-            raise CheckpointError(f"{path}: schema {state.get('v')!r} is unknown; {SCHEMA} is allowed")
-        arrays = {
-            name: safetensors.numpy.load_file(path / f"{name}.safetensors")  # pyright: ignore[reportUnknownMemberType]
-            for name in ("model", "optimiser", "replay")
-        }
-        ledger = json.loads((path / "ledger.json").read_text("utf-8"))
-        return Checkpoint(
-            step=int(state["step"]),
-            model=arrays["model"],
-            optimiser=arrays["optimiser"],
-            replay=arrays["replay"],
-            ledger=ledger,
-            state=state,
-        )
+        first = _read_parts(path)
+        others = (_read_parts(path / _rank_folder(rank)) for rank in range(1, int(first.state.get("ranks", 1))))
+        return replace(first, others=tuple(others))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
 
 
+def _rank_folder(rank: int) -> str:
+    return f"rank-{rank}"
+
+
+def _write_parts(folder: Path, checkpoint: Checkpoint) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _ARRAYS:
+        arrays = {key: np.require(array, requirements="C") for key, array in getattr(checkpoint, name).items()}
+        _write(folder / f"{name}.safetensors", safetensors.numpy.save(arrays))
+    _write(folder / "ledger.json", json.dumps(checkpoint.ledger).encode())
+    state = {"v": SCHEMA, "step": checkpoint.step, **checkpoint.state}
+    _write(folder / "state.json", json.dumps(state).encode())
+
+
+def _read_parts(folder: Path) -> Checkpoint:
+    state = json.loads((folder / "state.json").read_text("utf-8"))
+    if state.get("v") != SCHEMA:
+        raise CheckpointError(f"{folder}: schema {state.get('v')!r} is unknown; {SCHEMA} is allowed")
+    arrays = {
+        name: safetensors.numpy.load_file(folder / f"{name}.safetensors")  # pyright: ignore[reportUnknownMemberType]
+        for name in _ARRAYS
+    }
+    return Checkpoint(
+        step=int(state["step"]),
+        model=arrays["model"],
+        optimiser=arrays["optimiser"],
+        replay=arrays["replay"],
+        ledger=json.loads((folder / "ledger.json").read_text("utf-8")),
+        state=state,
+    )
+
+
 def _complete(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if (path / "state.json").exists())
+
+
+def _state(path: Path) -> dict[str, Any]:
+    return json.loads((path / "state.json").read_text("utf-8"))
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -112,6 +112,10 @@ class Guardrail:
             self.streak = 0
         return Verdict(action=action, reason=reason, value=value, limit=limit)
 
+    def accepts(self, health: Mapping[str, float]) -> bool:
+        """Says whether finite parameters with this health are healthy; counts nothing."""
+        return self._finding(health, finite=True, stuck=False) is None
+
     def state(self) -> dict[str, Any]:
         """Counters as JSON-able values."""
         return {"held": dict(self.held), "rollbacks": dict(self.rollbacks)}

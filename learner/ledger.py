@@ -6,13 +6,13 @@ then, once that is on disk, out of memory; its slot is given to the next. So the
 the buffer, and those of the last checkpoint's interval and of `LINGER` versions.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.ledger import COLUMNS, LedgerNews
+from common.ledger import COLUMNS, COUNTED, LedgerNews, join
 from common.messages import Datum
 
 NEVER = -1
@@ -22,7 +22,6 @@ LINGER = 64
 
 _NUMBERS = ("started_ns", *COLUMNS)
 _WORDS = ("visit", "world", "actor")
-_COUNTED = ("frames", "exposures", "undone")
 _UNDONE = ("exposures", "first_step", "first_ns", "last_step", "last_ns")
 """Columns that a rollback takes back."""
 _FIRST_ROWS = 256
@@ -142,24 +141,32 @@ class Ledger:
         columns = {name: self._numbers[name][slots] for name in COLUMNS}
         return LedgerNews(since=self._since, experiences=tuple(self._rows), columns=columns)
 
-    def retire(self, in_buffer: NDArray[np.int32], *, checkpoint: int) -> None:
-        """Chooses the rows that leave memory once the checkpoint with this number is on disk.
+    def unsettled(self, in_buffer: NDArray[np.int32]) -> set[str]:
+        """Finds the experiences in memory that something may still change.
 
-        They are those whose experience is over (its actor has begun another), has no frame in the buffer, and has not
-        changed for `LINGER` versions nor since the last `mark`: nothing can change them any more.
+        The others are over (their actor has begun another), have no frame in the buffer, and have not changed for
+        `LINGER` versions nor since the last `mark`.
 
         Args:
             in_buffer: Slots of the frames in the buffer.
-            checkpoint: Number of the checkpoint that is being taken, above 0.
         """
         asleep = self._changed <= self._version - LINGER
         if self._mark_version is not None:
             asleep &= self._changed <= self._mark_version
         asleep[in_buffer] = False
         asleep[list(self._newest.values())] = False
-        slots = self._slots()
-        done = slots[asleep[slots] & (self._retired[slots] == 0)]
-        self._retired[done] = checkpoint
+        return {name for name, slot in self._rows.items() if not asleep[slot]}
+
+    def retire(self, unsettled: Collection[str], *, checkpoint: int) -> None:
+        """Chooses the rows that leave memory once the checkpoint with this number is on disk.
+
+        Args:
+            unsettled: Experiences that stay: those of `unsettled`, on any of the ranks that train together.
+            checkpoint: Number of the checkpoint that is being taken, above 0.
+        """
+        for name, slot in self._rows.items():
+            if not self._retired[slot] and name not in unsettled:
+                self._retired[slot] = checkpoint
 
     def forget(self, checkpoint: int) -> None:
         """Drops the rows that went into checkpoints up to this one: it is on disk."""
@@ -241,4 +248,17 @@ class Ledger:
 
 
 def _empty(name: str) -> int:
-    return 0 if name in _COUNTED else NEVER
+    return 0 if name in COUNTED else NEVER
+
+
+def joined(tables: Sequence[Mapping[str, list[Any]]]) -> Mapping[str, list[Any]]:
+    """Makes one table, without slots, of those of several ranks; a single one stays as it is."""
+    if len(tables) == 1:
+        return tables[0]
+    books = [(table["experience"], {name: np.array(table[name], np.int64) for name in _NUMBERS}) for table in tables]
+    experiences, numbers = join(books)
+    whole: Table = {"experience": experiences, **{name: column.tolist() for name, column in numbers.items()}}
+    for name in _WORDS:
+        words = {key: word for table in tables for key, word in zip(table["experience"], table[name], strict=True)}
+        whole[name] = [words[experience] for experience in experiences]
+    return whole

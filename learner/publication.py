@@ -78,6 +78,15 @@ class Publisher:
         """Wall clock of each version's making, ns, as JSON-able values: so that a restart forgets no version's age."""
         return {str(version): born for version, born in self._created_ns.items()}
 
+    def note(self, version: int, created_ns: int) -> None:
+        """Remembers that a version was made, here or by the rank that publishes, at this wall clock, ns."""
+        self.version = version
+        self._created_ns[version] = created_ns
+        for remembered in (self._created_ns, self._digests):
+            if len(remembered) > REMEMBERED:
+                del remembered[min(remembered)]
+        self._index()
+
     def digests(self) -> dict[int, str]:
         """Hash of the encoder's parameters by published version."""
         return dict(self._digests)
@@ -105,10 +114,9 @@ class Publisher:
         encoder = model.target_encoder.state_dict()
         full = model.state_dict()
         published = published and finite(full)
-        self.version += 1
         self._last = wall.monotonic()
         info = VersionInfo(
-            version=self.version,
+            version=self.version + 1,
             step=step,
             created_ns=wall.time_ns(),
             gradient_ns=gradient_ns,
@@ -117,13 +125,9 @@ class Publisher:
             published=published,
             health=dict(health),
         )
-        self._created_ns[info.version] = info.created_ns
         if published:
             self._digests[info.version] = info.digest
-        for remembered in (self._created_ns, self._digests):
-            if len(remembered) > REMEMBERED:
-                del remembered[min(remembered)]
-        self._index()
+        self.note(info.version, info.created_ns)
         extra = {} if ledger is None else {LEDGER: ledger}
         payloads = {PayloadKind.ENCODER: pack(encoder, self._dtype), PayloadKind.FULL: pack(full | extra, self._dtype)}
         self._sink.offer(info, payloads)

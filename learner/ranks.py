@@ -1,11 +1,15 @@
 """Processes that train one network together, and the one that trains alone.
 
 Every rank holds the whole network and draws its own share of the stream. Gradients are averaged by torch's
-DistributedDataParallel while the backward pass goes on; what else must be the same everywhere goes through here.
+DistributedDataParallel while the backward pass goes on; what else must be the same everywhere goes through here:
+tensors of a step on the training device, and what hosts tell each other (`each`, `collect`) on the CPU, so that no host
+waits for a device because of it. All ranks make the same calls in the same order, each from one thread.
 
 Shape suffixes: B pictures of a rank, R pictures of all ranks, D width.
 """
 
+import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import override
 
@@ -18,7 +22,39 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 class Ranks:
-    """One process that trains alone."""
+    """One process that trains alone.
+
+    Attributes:
+        rank: Number of this process, from 0.
+        count: How many there are.
+        waited: Seconds that this host has waited for what the others had to say.
+    """
+
+    def __init__(self) -> None:
+        self.rank = 0
+        self.count = 1
+        self.waited = 0.0
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that speaks for all: it publishes, judges, and decides what only one can."""
+        return self.rank == 0
+
+    def each(self, *numbers: int) -> Sequence[Sequence[int]]:
+        """Tells the others some numbers (int64): what each rank said, in their order."""
+        return (numbers,)
+
+    def collect(self, message: bytes) -> list[bytes]:
+        """Tells the others something of any length: what each rank said, in their order."""
+        return [message]
+
+    def all(self, *wishes: bool) -> tuple[bool, ...]:
+        """Of each wish, whether all ranks have it."""
+        return tuple(map(all, zip(*self.each(*wishes), strict=True)))
+
+    def lead(self, *numbers: int) -> Sequence[int]:
+        """The first rank's numbers, for all."""
+        return self.each(*numbers)[0]
 
     def seed(self, seed: int) -> int:
         """Seed of what each rank draws for itself, from the seed of the run."""
@@ -60,13 +96,31 @@ class DistributedRanks(Ranks):
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
+        super().__init__()
+        self.rank = dist.get_rank()
         self.count = dist.get_world_size()
         self._device = device
 
     @override
+    def each(self, *numbers: int) -> Sequence[Sequence[int]]:
+        began = time.monotonic()
+        told = torch.empty(self.count * len(numbers), dtype=torch.int64)
+        dist.all_gather_into_tensor(told, torch.tensor(numbers, dtype=torch.int64))
+        self.waited += time.monotonic() - began
+        rows: list[list[int]] = told.view(self.count, -1).tolist()  # pyright: ignore[reportUnknownMemberType]
+        return rows
+
+    @override
+    def collect(self, message: bytes) -> list[bytes]:
+        sizes = [size for (size,) in self.each(len(message))]
+        padded = torch.frombuffer(bytearray(message.ljust(max(1, *sizes), b"\0")), dtype=torch.uint8)
+        told = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(told, padded)
+        return [one[:size].numpy().tobytes() for one, size in zip(told, sizes, strict=True)]
+
+    @override
     def seed(self, seed: int) -> int:
-        rank = dist.get_rank()
-        return int(SeedSequence((seed, rank)).generate_state(1)[0]) if rank else seed
+        return int(SeedSequence((seed, self.rank)).generate_state(1)[0]) if self.rank else seed
 
     @override
     def wrap(self, objective: nn.Module) -> nn.Module:

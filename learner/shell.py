@@ -1,9 +1,10 @@
 """The learner as a Ray actor: settles the process and passes every call on."""
 
 import os
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
+import ray
 from numpy.typing import NDArray
 
 from common.config import RunConfig
@@ -12,7 +13,10 @@ from common.status import LearnerStatus
 from common.stream import Heartbeat, StreamKeys, connect
 from common.weights import PayloadKind, WeightSink
 from learner.checkpoint import Checkpoint
+from learner.device import choose_device
+from learner.group import Place, join
 from learner.learner import Learner
+from learner.ranks import Ranks
 
 
 class FetchableSink(WeightSink, Protocol):
@@ -23,21 +27,40 @@ class FetchableSink(WeightSink, Protocol):
         ...
 
 
+def part_name(rank: int) -> str:
+    """Name of a rank among the parts of a run: `learner` for the first, `learner-1` for the next."""
+    return f"learner-{rank}" if rank else "learner"
+
+
 class LearnerShell:
-    """Runs one `Learner` in a process of its own. Arguments as there."""
+    """Runs one `Learner` in a process of its own.
+
+    Args:
+        place: Where several ranks meet; None for a learner that trains alone. The others as there.
+    """
 
     def __init__(
-        self, run: RunConfig, *, stream: str, sink: FetchableSink, checkpoint: Checkpoint | None, version: int
+        self,
+        run: RunConfig,
+        *,
+        stream: str,
+        sink: FetchableSink,
+        checkpoint: Checkpoint | None,
+        version: int,
+        place: Place | None = None,
     ) -> None:
-        settle(part="learner", threads=run.learner.threads, nice=run.learner.nice)
+        part = part_name(place.rank if place else 0)
+        settle(part=part, threads=run.learner.threads, nice=run.learner.nice)
         self._sink = sink
-        self._learner = Learner(run, stream=stream, sink=sink, checkpoint=checkpoint, version=version)
+        self._learner = Learner(
+            run, stream=stream, sink=sink, checkpoint=checkpoint, version=version, ranks=_ranks(run, place)
+        )
         self._learner.start()
         self._port = self._learner.metrics.serve()
         self._heartbeat = Heartbeat(
             connect(run.redis_url),
             keys=StreamKeys(stream),
-            part="learner",
+            part=part,
             every=run.stream.heartbeat,
             progress=lambda: self._learner.progress,
         )
@@ -84,3 +107,10 @@ class LearnerShell:
         self._learner.metrics.close()
         self._heartbeat.close()
         return status, checkpoint
+
+
+def _ranks(run: RunConfig, place: Place | None) -> Ranks:
+    if place is None:
+        return Ranks()
+    address = str(cast(Any, ray).util.get_node_ip_address())
+    return join(place, choose_device(run.learner.device), address=address)

@@ -126,6 +126,9 @@ class TrainingStep:
             for block in network.blocks if compile else ():
                 block.compile()  # pyright: ignore[reportUnknownMemberType]
 
+    of_rank = ("masks",)
+    """Tensors of the state that each rank has for itself; all others are the same on all."""
+
     @property
     def step(self) -> int:
         """Steps done, those included that were skipped."""

@@ -16,6 +16,7 @@ from learner.device import Staging
 from learner.ledger import Ledger
 from learner.limiter import SampleToInsertLimiter
 from learner.publication import PublishedModel
+from learner.ranks import Ranks
 from learner.replay import Batch, ReplayBuffer
 from learner.step import StepReport, TrainingStep
 
@@ -26,7 +27,7 @@ BUFFER = "frames"
 
 
 class IJepaTrainer(Trainer):
-    """Draws from the buffer, steps, and books what was used.
+    """Draws from the buffer, steps, and books what was used. With several ranks, all do a step or none does.
 
     Built once: pamiq-core's `TorchTrainer` makes its optimisers anew at every `run()`, which comes here every second.
 
@@ -35,11 +36,12 @@ class IJepaTrainer(Trainer):
         buffer: The buffer behind the data user `frames`.
         limiter: Says when a batch may be drawn.
         ledger: Notes what was used.
-        batch: Frames a step.
+        batch: Frames a step that this rank draws.
         slice: Longest time of one `train()`, seconds.
         min_new: Frames that must be admitted between two of them.
         interrupted: Asks to come back early, for a pause or a checkpoint.
         timed: Told of each step: its batch, when it was drawn and when it was done, wall clock, ns.
+        ranks: Processes that train together.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class IJepaTrainer(Trainer):
         min_new: int = 0,
         interrupted: Callable[[], bool],
         timed: Callable[[Batch, int, int], None] = lambda batch, drawn, done: None,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__(BUFFER)
         self._step = step
@@ -67,6 +70,7 @@ class IJepaTrainer(Trainer):
         self._seen = -min_new
         self._interrupted = interrupted
         self._timed = timed
+        self._ranks = ranks or Ranks()
         self._moments: deque[tuple[float, int]] = deque(maxlen=4096)
         self._loss = float("nan")
         self._skipped = step.skipped
@@ -101,7 +105,11 @@ class IJepaTrainer(Trainer):
     @override
     def is_trainable(self) -> bool:
         self.get_data_user(BUFFER).update()
-        return self._limiter.allows(self._batch) and self._has_new()
+        (agreed,) = self._ranks.all(self._may_step() and self._has_new())
+        return agreed
+
+    def _may_step(self) -> bool:
+        return self._limiter.allows(self._batch) and not self._interrupted()
 
     def _has_new(self) -> bool:
         return self._limiter.inserted - self._seen >= self._min_new
@@ -112,11 +120,9 @@ class IJepaTrainer(Trainer):
         end = wall.monotonic() + self._slice
         user = self.get_data_user(BUFFER)
         done: list[_Done] = []
-        while self._limiter.allows(self._batch) and not self._interrupted():
+        while any(self._ranks.all(self._may_step() and wall.monotonic() < end)):
             done.append(self._train_batch())
             user.update()
-            if wall.monotonic() >= end:
-                break
         self._model.step = self._step.step
         if done:
             self._model.gradient_ns = done[-1].now_ns

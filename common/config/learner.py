@@ -79,8 +79,10 @@ class LearnerConfig:
             kind of block; the sizes that change from batch to batch are variables in it.
         checkpoint_activations: Forget what is inside the transformer blocks and compute it again on the way back: about
             a quarter more time, a fraction of the memory.
-        device: `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`.
-        threads: CPU threads of torch in the learner's process.
+        ranks: Processes that train this one network together, each with a GPU of its own where there are GPUs. Batch,
+            replay buffer and stream are divided among them; the weights are those of one process with all of it.
+        device: `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`; with several ranks none is numbered.
+        threads: CPU threads of torch in each process of the learner.
         nice: Unix niceness of the learner's process, so that actors keep their pace on a shared machine.
         publish_every: Seconds between weights versions.
         payload_dtype: `bf16` or `fp32`: floating-point parameters as they are sent and hashed.
@@ -101,6 +103,7 @@ class LearnerConfig:
     guardrail: GuardrailConfig = GuardrailConfig()
     compile: bool = False
     checkpoint_activations: bool = False
+    ranks: int = 1
     device: str = "auto"
     threads: int = 1
     nice: int = 10
@@ -120,11 +123,31 @@ class LearnerConfig:
             raise checks.refuse(self, "device", "must be auto, cpu, cuda or cuda:N")
         if self.replay.min_fill < self.optim.batch_size:
             raise checks.refuse(self, "replay.min_fill", f"must be at least optim.batch_size = {self.optim.batch_size}")
+        self._check_ranks()
         self._check_limiter()
+
+    @property
+    def rank_batch(self) -> int:
+        """Frames of a step that each rank draws."""
+        return self.optim.batch_size // self.ranks
+
+    def _check_ranks(self) -> None:
+        """Refuses what cannot be divided among the ranks."""
+        checks.between(self, 1, 1024, "ranks")
+        batch, accumulate = self.optim.batch_size, self.optim.accumulate
+        if batch % (self.ranks * accumulate):
+            raise checks.refuse(self, "ranks", f"× accumulate = {accumulate} must divide optim.batch_size = {batch}")
+        if self.replay.capacity % self.ranks:
+            raise checks.refuse(self, "replay.capacity", f"must be a multiple of ranks = {self.ranks}")
+        if self.ranks > 1 and ":" in self.device:
+            raise checks.refuse(
+                self, "device", f"must be auto, cpu or cuda: each of {self.ranks} ranks has its own GPU"
+            )
+        self.replay.share(self.ranks)
 
     def _check_limiter(self) -> None:
         """As Reverb does, refuses a band of the limiter that one insert or one batch could not move in."""
-        replay, batch = self.replay, self.optim.batch_size
+        replay, batch = self.replay.share(self.ranks), self.rank_batch
         earned = replay.replay_ratio * max(1, replay.min_new)
         least = max(earned, batch) / batch - replay.slack
         if replay.max_behind and replay.max_behind < least:

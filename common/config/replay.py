@@ -1,7 +1,7 @@
 """Which frames are kept, which are drawn, and how often."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import ClassVar
 
@@ -102,6 +102,22 @@ class ReplayConfig:
         checks.not_negative(self, "max_behind", "min_new", "max_staleness", "staleness_half_life")
         if self.min_fill > self.capacity:
             raise checks.refuse(self, "min_fill", f"can never be reached with capacity = {self.capacity}")
+
+    def share(self, ranks: int) -> "ReplayConfig":
+        """What one of so many ranks keeps: of every `ranks` frames of the stream it is offered one.
+
+        Raises:
+            ConfigError: It would be too little.
+        """
+        if ranks == 1:
+            return self
+        return replace(
+            self,
+            capacity=self.capacity // ranks,
+            survival=-(-self.survival // ranks),
+            min_fill=-(-self.min_fill // ranks),
+            min_new=-(-self.min_new // ranks),
+        )
 
     @property
     def newest_frames(self) -> int:

@@ -5,12 +5,14 @@ from common.stream.heartbeat import Heartbeat, last_beats
 from common.stream.journal import CaptureJournal, DropCause
 from common.stream.keys import StreamKeys
 from common.stream.reader import StreamReader
+from common.stream.share import Share
 from common.stream.writer import StreamWriter
 
 __all__ = [
     "CaptureJournal",
     "DropCause",
     "Heartbeat",
+    "Share",
     "StreamKeys",
     "StreamReader",
     "StreamWriter",

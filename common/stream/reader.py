@@ -3,6 +3,8 @@
 A reader owns its positions (no consumer group), so any number of readers at any pace leave each other alone. Entries
 carry `ord`, the number of entries that their actor had written before: a jump of it is exactly what was trimmed away,
 or lost with a restarted server, before this reader came by.
+
+Several readers may divide a stream among them (`Share`): each goes past every entry, and hands out and counts its own.
 """
 
 import logging
@@ -16,6 +18,7 @@ from common.errors import WireError
 from common.messages import Datum
 from common.stream.keys import StreamKeys
 from common.stream.readahead import Entries, ReadAhead
+from common.stream.share import Share
 from common.stream.takeover import WRONG_TYPE, is_own, place
 from common.wire import Fields, decode
 
@@ -31,11 +34,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Position:
-    """Where a reader stands in one actor's stream.
+    """Where a reader stands in one actor's stream; what it counts is of its share.
 
     Attributes:
         seq: Last entry read, its id's first number.
         sub: Its id's second number: 0 for the actor's own.
+        whole: `seq` of the last entry that decoded.
         ordinal: The `ord` that is expected next.
         damaged: Entries since then that did not decode, so that their `ord` is not known.
         missed: Entries gone before they were read.
@@ -46,6 +50,7 @@ class Position:
 
     seq: int = 0
     sub: int = 0
+    whole: int = 0
     ordinal: int = 0
     damaged: int = 0
     missed: int = 0
@@ -61,13 +66,20 @@ class StreamReader:
         client: Connection to the server, not shared with another thread.
         keys: Names of the stream's keys.
         positions: Where to go on from, as `state()` gave it; empty starts at the oldest entry.
+        share: The entries that this reader answers for; all by default. What no actor wrote is the first reader's.
     """
 
     def __init__(
-        self, client: redis.Redis, *, keys: StreamKeys, positions: Mapping[str, Mapping[str, int]] | None = None
+        self,
+        client: redis.Redis,
+        *,
+        keys: StreamKeys,
+        positions: Mapping[str, Mapping[str, int]] | None = None,
+        share: Share | None = None,
     ) -> None:
         self._client = client
         self._keys = keys
+        self._share = share or Share()
         self._ahead = ReadAhead(client)
         self._size = 64 * 2**10
         self._totals: dict[str, int] = {}
@@ -116,7 +128,7 @@ class StreamReader:
             position, name = self._positions[actors[key]], actors[key].encode()
             for entry_id, fields in entries:
                 if is_own(name, entry_id, fields):
-                    taken = _take(position, fields)
+                    taken = _take(position, fields, self._share)
                 else:
                     taken = self._pass(actors[key], *place(entry_id))
                 if isinstance(taken, Datum):
@@ -154,7 +166,7 @@ class StreamReader:
     def unread_lately(self) -> dict[str, int]:
         """By actor, what was written by the last time that the server was asked, and not read yet."""
         return {
-            actor: max(0, self._totals.get(actor, 0) - position.ordinal - position.damaged)
+            actor: self._share.count(position.ordinal + position.damaged, self._totals.get(actor, 0))
             for actor, position in self._positions.items()
         }
 
@@ -166,6 +178,8 @@ class StreamReader:
         elif (seq, sub) <= self._strangers.get(actor, (0, 0)):
             return None
         self._strangers[actor] = (seq, sub)
+        if not self._share.owns(0):
+            return None
         position.foreign += 1
         return f"id {seq}-{sub}: not written by {actor}"
 
@@ -182,32 +196,31 @@ def _labelled(fields: Fields, actor: str, entry_id: bytes, reason: str) -> Field
     return kept | {b"from": f"{actor} {entry_id.decode()}".encode(), b"reason": reason.encode()}
 
 
-def _take(position: Position, fields: Fields) -> Datum | str | None:
+def _take(position: Position, fields: Fields, share: Share) -> Datum | str | None:
     """Goes past an entry of the actor's own.
 
     Returns:
-        The datum; why there is none; or None for one that is numbered like an earlier one.
+        The datum; why there is none; or None for one that is numbered like an earlier one, and for another reader's.
     """
+    expected = position.ordinal + position.damaged
     try:
         found = decode(fields)
-        seq, most = found.seq, position.ordinal + position.damaged + found.seq - position.seq
         # Between two entries an actor captures at least as many frames as it writes.
+        seq, most = found.seq, position.ordinal + found.seq - position.whole
         reason = "" if found.ordinal < most else f"ord: {found.ordinal} cannot be, it must be below {most}"
     except WireError as error:
         found, seq, reason = None, int(fields[b"seq"]), str(error)
     position.seq, position.sub = seq, 0
     if found is None or reason:
-        position.quarantined += 1
         position.damaged += 1
-        return reason
-    gap = found.ordinal - position.ordinal
-    if gap < 0:
-        position.duplicates += 1
+        position.quarantined += share.owns(expected)
+        return reason if share.owns(expected) else None
+    if found.ordinal < position.ordinal:
+        position.duplicates += share.owns(found.ordinal)
         return None
-    if gap or position.damaged:
-        position.missed += max(0, gap - position.damaged)
-        surplus = max(0, position.damaged - gap)  # written by nobody: forged under a number that was free
-        position.quarantined -= surplus
-        position.foreign += surplus
-    position.ordinal, position.damaged = found.ordinal + 1, 0
-    return found
+    position.missed += share.count(expected, found.ordinal)
+    surplus = share.count(found.ordinal, expected)  # written by nobody: forged under a number that was free
+    position.quarantined -= surplus
+    position.foreign += surplus
+    position.whole, position.ordinal, position.damaged = seq, found.ordinal + 1, 0
+    return found if share.owns(found.ordinal) else None

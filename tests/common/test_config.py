@@ -9,6 +9,7 @@ import tyro
 from common.config import (
     ActorConfig,
     EvaluatorConfig,
+    Keep,
     LearnerConfig,
     MaskConfig,
     ModelConfig,
@@ -49,6 +50,11 @@ def test_the_redis_url_never_reaches_the_file() -> None:
         (lambda: OptimConfig(lr=float("nan")), "learner.optim.lr"),
         (lambda: ReplayConfig(capacity=10, min_fill=20), "learner.replay.min_fill"),
         (lambda: LearnerConfig(device="tpu"), "learner.device"),
+        (lambda: LearnerConfig(ranks=0), "learner.ranks"),
+        (lambda: LearnerConfig(ranks=3, optim=OptimConfig(batch_size=64)), "learner.ranks"),
+        (lambda: LearnerConfig(ranks=4, optim=OptimConfig(batch_size=8, accumulate=4)), "learner.ranks"),
+        (lambda: LearnerConfig(ranks=2, replay=ReplayConfig(capacity=1001)), "learner.replay.capacity"),
+        (lambda: LearnerConfig(ranks=2, device="cuda:1"), "learner.device"),
         (lambda: StreamConfig(experience=1.0), "stream.experience"),
         (lambda: StreamConfig(experience=float("nan")), "stream.experience"),
         (lambda: RunConfig(seed=2**63), "seed"),
@@ -122,3 +128,16 @@ def test_a_gate_that_actors_cannot_pass_is_refused() -> None:
     ):
         RunConfig(learner=LearnerConfig(replay=replay))
     RunConfig(learner=LearnerConfig(replay=replay), actors=ActorConfig(pull_every=0.5))
+
+
+@pytest.mark.parametrize("keep", Keep)
+@pytest.mark.parametrize("ranks", [1, 2, 3, 8])
+def test_what_is_divided_among_ranks_adds_up(keep: Keep, ranks: int) -> None:
+    survival = 24 * 200 * 12 if keep is Keep.RANDOM_REPLACEMENT else 0
+    replay = ReplayConfig(capacity=24 * 200, keep=keep, survival=survival, min_fill=100, min_new=7)
+    learner = LearnerConfig(ranks=ranks, replay=replay, optim=OptimConfig(batch_size=48))
+    share = replay.share(ranks)
+    assert (learner.rank_batch * ranks, share.capacity * ranks) == (48, replay.capacity)
+    for name in ("min_fill", "min_new", "survival"):
+        assert 0 <= getattr(share, name) * ranks - getattr(replay, name) < ranks
+    assert replay.share(1) is replay

@@ -174,6 +174,19 @@ def test_an_entry_that_does_not_decode_is_kept_aside_and_skipped(rig: Rig, make_
     assert b"garbage" in kept[0][1][b"data"]
 
 
+def test_a_broken_entry_behind_a_gap_hides_none_of_those_after_it(rig: Rig, make_datum: Make) -> None:
+    rig.client.sadd(KEYS.actors, "actor-0")
+    for seq in (1, 5, 6, 7):  # what was between was trimmed
+        entry = encode(make_datum(seq=seq, ordinal=seq - 1))
+        if seq == 5:
+            entry[b"data"] = b"garbage"
+        rig.client.xadd(KEYS.frames("actor-0"), cast(Any, entry), id=f"{seq}-0")
+    reader = rig.reader()
+    assert [datum.seq for datum in read_all(reader)] == [1, 6, 7]
+    position = reader.positions["actor-0"]
+    assert (position.quarantined, position.missed) == (1, 3)
+
+
 def test_a_server_that_was_restarted_empty_is_noticed_and_its_loss_counted(tmp_path: Path, make_datum: Make) -> None:
     first = EmbeddedStore(32 * 2**20)
     rig = Rig(first.url, tmp_path)

@@ -263,3 +263,44 @@ def test_a_signal_while_a_run_starts_ends_it_in_one_line(
     assert "Traceback" not in said
     assert code in (0, 1, 130, -signal.SIGTERM), said
     assert not psutil.wait_procs(family, timeout=10)[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_rank_that_dies_or_hangs_takes_its_group_along_and_all_go_on_from_the_checkpoint(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    config = small_run(tmp_path / "run", tmp_path / "cache")
+    config = replace(
+        config,
+        learner=replace(config.learner, ranks=2),
+        evaluator=replace(config.evaluator, enabled=False),
+    )
+    with live(config) as run:
+        wait_until(lambda: checkpoints.latest(run.directory.checkpoints) is not None, 120, "a checkpoint")
+        wait_until(lambda: run.status.learner.step > 20, 120, "training")
+        newest = checkpoints.latest(run.directory.checkpoints)
+        assert newest is not None
+        saved, frames = checkpoints.load(newest), run.ask("actor-0", "status").frames
+        version = run.status.learner.version
+        processes = [psutil.Process(run.ask(part, "process")) for part in ("learner", "learner-1")]
+        processes[1].send_signal(number)
+        wait_until(lambda: run.status.restarts == {"learner": 1, "learner-1": 1}, 60, "the restart of both")
+        wait_until(lambda: run.status.learner.version > version + 1, 200, "versions above the last one known")
+        assert run.status.learner.step >= saved.step
+        assert not psutil.wait_procs(processes, timeout=10)[1], "a rank of the old group lives on"
+        assert run.ask("actor-0", "status").frames > frames + 20
+        final = run.stop()
+    assert final.restarts == {"learner": 1, "learner-1": 1}
+    for actor in final.actors:
+        assert read_total(final.learner.counts[actor.name]) == actor.counts.written
+        assert final.learner.counts[actor.name].missed == 0
+    last = checkpoints.latest(run.directory.checkpoints)
+    assert last is not None
+    ended = checkpoints.load(last)
+    assert len({one.state["digest"] for one in (ended, *ended.others)}) == 1
+    reasons = {
+        row["part"]: row["reason"] for row in read_rows(run.directory.path / "events.jsonl") if row["kind"] == "restart"
+    }
+    blamed = "its process died" if number is signal.SIGKILL else "no heartbeat"
+    assert blamed in reasons["learner"]
+    assert blamed in reasons["learner-1"]

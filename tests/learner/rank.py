@@ -1,7 +1,7 @@
-"""One rank of `test_ranks.py`: `python -m tests.learner.rank FOLDER RANKS RANK`."""
+"""One rank of `test_ranks.py`: `python -m tests.learner.rank FOLDER RANKS RANK PORT`."""
 
+import json
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from common.config import MaskConfig
 from common.ijepa.masks import Masks, MultiBlockSampler
+from learner.group import Place, join
 from learner.ranks import DistributedRanks
 from tests.learner.networks import PLAIN, TOGETHER, Recipe, Ticks, everything, frames, masks_of
 
@@ -61,11 +62,25 @@ def broken(rank: int) -> dict[str, Tensor]:
     }
 
 
-def main(folder: Path, ranks: int, rank: int) -> None:
+def talk(ranks: DistributedRanks) -> dict[str, object]:
+    """What the hosts tell each other."""
+    rank = ranks.rank
+    return {
+        "each": ranks.each(rank, -(2**60) - rank),
+        "lead": ranks.lead(10 + rank, 20 + rank),
+        "all": ranks.all(True, rank == 0, False),
+        "collect": [told.decode() for told in ranks.collect(b"" if rank == 0 else b"from the second \0 rank")],
+        "nothing": [told.decode() for told in ranks.collect(b"")],
+        "first": ranks.first,
+    }
+
+
+def main(folder: Path, ranks: int, rank: int, port: int) -> None:
     """Trains every recipe and writes what came of it."""
     torch.set_num_threads(1)
-    store = (folder / "rendezvous").as_uri()
-    dist.init_process_group("gloo", init_method=store, world_size=ranks, rank=rank, timeout=timedelta(seconds=200))
+    place = Place(rank=rank, count=ranks, host="127.0.0.1", port=port)
+    joined = join(place, torch.device("cpu"), address="127.0.0.1")
+    (folder / f"talk.{rank}.json").write_text(json.dumps(talk(joined)), "utf-8")
     for name, recipe in TOGETHER.items():
         save_file(train(recipe, ranks, rank), folder / f"{name}.{rank}.safetensors")
     save_file(broken(rank), folder / f"broken.{rank}.safetensors")
@@ -75,4 +90,4 @@ def main(folder: Path, ranks: int, rank: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

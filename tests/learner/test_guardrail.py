@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from common.errors import GuardrailError
 from common.ijepa.model import IJepa
 from common.messages import Datum
 from common.status import Reason
+from learner import checkpoint as checkpoints
 from learner.candidates import Candidates, examine
 from learner.guardrail import Action, Guardrail, LastHealthy
 from learner.ledger import Ledger
@@ -300,7 +302,50 @@ def test_a_learner_that_begins_with_poison_stops_and_says_so(launch: Launch, sou
     learner.close()
     taken.model["context_encoder.norm.weight"][:] = math.nan
     again, sink = launch(checkpoint=taken, guardrail=GuardrailConfig(mode=GuardMode.ROLLBACK, rollbacks=1))
-    source.write(300)
+    source.write(100)
+
+    def never() -> bool:
+        source.write(20)  # a second candidate needs a slice of training, and a moment since the first
+        return again.status().step < 0
+
     with pytest.raises(GuardrailError, match=r"not finite, after 1 of 1 rollbacks"):
-        until(lambda: again.status().step < 0)
+        until(never)
     assert not any(info.published for info, _ in sink.offers)
+
+
+def test_only_weights_that_training_could_go_on_from_are_marked_healthy(make_datum: Make) -> None:
+    run = Run(OptimConfig(batch_size=8, warmup_steps=2), config(GuardMode.ROLLBACK), make_datum)
+    assert run.candidates.healthy() is True, "there is nothing to measure yet"
+    run.version()
+    assert run.candidates.healthy() is True
+    run.poison()
+    assert run.candidates.healthy() is False
+    run.version()
+    assert run.candidates.healthy() is True, "it was rolled back"
+    ruined = Run(RUIN, config(GuardMode.ROLLBACK, patience=100), make_datum)
+    while not ruined.candidates.findings:
+        ruined.version()
+    assert ruined.candidates.healthy() is False, "held, and waiting for the patience to end"
+    assert Run(RUIN, config(GuardMode.HOLD), make_datum).candidates.healthy() is None
+
+
+def test_a_learner_that_dies_before_its_rollback_goes_on_from_healthy_weights(
+    launch: Launch, source: Source, tmp_path: Path
+) -> None:
+    guardrail = GuardrailConfig(mode=GuardMode.ROLLBACK, min_rankme=0.0, min_feature_std=0.0)
+    learner, _ = launch(guardrail=guardrail)
+    for frames in (200, 100):
+        source.write(frames)
+        until(lambda: learner.status().step > 0 and settled(learner))
+        taken = learner.snapshot()
+        assert taken.state["healthy"] is True
+        checkpoints.save(taken, tmp_path, keep=2)
+    learner.close()
+    healthy = checkpoints.latest(tmp_path)
+    taken.model["context_encoder.norm.weight"][:] = math.nan
+    poisoned, _ = launch(checkpoint=taken, guardrail=guardrail)
+    ruined = poisoned.snapshot()
+    poisoned.close()
+    assert ruined.state["healthy"] is False
+    checkpoints.save(replace(ruined, step=ruined.step + 1), tmp_path, keep=1)
+    assert checkpoints.latest(tmp_path) == healthy

@@ -15,7 +15,7 @@ from common.messages import Datum
 from learner import archive
 from learner import checkpoint as checkpoints
 from learner.checkpoint import Checkpoint
-from learner.ledger import LINGER, NEVER, Ledger, Table
+from learner.ledger import LINGER, NEVER, Ledger, Table, joined
 
 type Make = Callable[..., Datum]
 CAPACITY = 40
@@ -130,7 +130,7 @@ def test_every_row_is_kept_once_though_memory_is_bounded(
             elif marks and world.marked[0] and generator.random() < 0.01:
                 world.roll_back()
         world.ledger.forget(written)
-        world.ledger.retire(np.array(world.frames, np.int32), checkpoint=number)
+        world.ledger.retire(world.ledger.unsettled(np.array(world.frames, np.int32)), checkpoint=number)
         taken = make_checkpoint(world, number, written)
         most = max(most, len(world.ledger))
         if generator.random() < 0.8:
@@ -163,7 +163,7 @@ def test_a_resumed_ledger_goes_on_in_the_same_slots(make_datum: Make, tmp_path: 
             world.live(generator)
             world.news()
         world.ledger.forget(written)
-        world.ledger.retire(np.array(world.frames, np.int32), checkpoint=number)
+        world.ledger.retire(world.ledger.unsettled(np.array(world.frames, np.int32)), checkpoint=number)
         path = checkpoints.save(make_checkpoint(world, number, written), tmp_path, keep=2)
         written = number
         if number % 5 == 0:  # dies here; nothing happened since
@@ -198,7 +198,7 @@ def test_an_evaluator_that_pulls_now_and_then_has_the_exact_table(make_datum: Ma
                     row = reader.get(name)
                     assert row is not None
                     assert {column: getattr(row, column) for column in COLUMNS} == world.row(name)
-        world.ledger.retire(np.array(world.frames, np.int32), checkpoint=number)
+        world.ledger.retire(world.ledger.unsettled(np.array(world.frames, np.int32)), checkpoint=number)
         world.ledger.forget(number)
     assert pulls > 20
     assert reader.gaps == 0
@@ -214,7 +214,7 @@ def test_a_reader_that_was_away_too_long_knows_it_and_says_nothing_wrong(make_da
                 reader.take(world.version, world.news())
             else:
                 world.news()
-        world.ledger.retire(np.array(world.frames, np.int32), checkpoint=number)
+        world.ledger.retire(world.ledger.unsettled(np.array(world.frames, np.int32)), checkpoint=number)
         world.ledger.forget(number)
     assert reader.gaps == 2, "the first look, and the one after the long absence"
     reader.take(world.version, world.news())
@@ -249,12 +249,12 @@ def test_a_row_stays_until_evaluators_had_their_time(make_datum: Make) -> None:
     ledger.admit(make_datum(experience="b"), step=0, now_ns=0)
     nowhere = np.array([], np.int32)
     for version in range(1, LINGER + 2):
-        ledger.retire(nowhere, checkpoint=version)
+        ledger.retire(ledger.unsettled(nowhere), checkpoint=version)
         assert not ledger.retired()["experience"]
         ledger.news(version)
-    ledger.retire(np.array([slot], np.int32), checkpoint=100)
+    ledger.retire(ledger.unsettled(np.array([slot], np.int32)), checkpoint=100)
     assert not ledger.retired()["experience"], "a frame of it is in the buffer"
-    ledger.retire(nowhere, checkpoint=101)
+    ledger.retire(ledger.unsettled(nowhere), checkpoint=101)
     assert ledger.retired()["experience"] == ["a"], "b is its actor's newest: more of it may come"
     ledger.forget(100)
     assert len(ledger) == 2, "its checkpoint is not known to be on disk"
@@ -268,3 +268,44 @@ def test_broken_news_are_refused(harm: bytes) -> None:
     assert LedgerNews.unpack(tensor).experiences == ()
     with pytest.raises(WireError, match="ledger"):
         LedgerNews.unpack(tensor.new_tensor(list(harm)))
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_the_ledgers_of_ranks_make_the_one_of_all_frames(make_datum: Make, ranks: int) -> None:
+    """Each rank has a share of the frames and of every batch; an experience of few frames is not known to all."""
+    generator = np.random.default_rng(ranks)
+    whole, shares = Ledger(), [Ledger() for _ in range(ranks)]
+    slots: list[list[tuple[int, int]]] = [[] for _ in range(ranks)]
+    for number in range(300):
+        rank, name = number % ranks, f"visit/{int(np.sqrt(number)):04d}"
+        datum = make_datum(experience=name, visit="visit", world="w", captured_ns=number)
+        kept = [book.admit(datum, step=number, now_ns=number) for book in (whole, shares[rank])]
+        slots[rank].append((kept[0], kept[1]))
+        if number % 7 == 6:
+            drawn = [[of_rank[index] for index in generator.integers(len(of_rank), size=4)] for of_rank in slots]
+            whole.expose(np.array([a for one in drawn for a, _ in one], np.int32), step=number + 1, now_ns=number)
+            for book, one in zip(shares, drawn, strict=True):
+                book.expose(np.array([b for _, b in one], np.int32), step=number + 1, now_ns=number)
+    expected = whole.table()
+    table = joined([book.table() for book in shares])
+    assert len({len(book) for book in (whole, *shares)}) > 1, "some experiences had fewer frames than there are ranks"
+    assert table == {name: column for name, column in expected.items() if name != "slot"}
+    news, said = whole.news(1), LedgerNews.joined([LedgerNews.from_bytes(book.news(1).to_bytes()) for book in shares])
+    assert said.experiences == news.experiences
+    assert all(np.array_equal(said.columns[name], news.columns[name]) for name in COLUMNS)
+
+
+def test_a_row_stays_while_another_rank_may_change_it(make_datum: Make) -> None:
+    ours, theirs = Ledger(), Ledger()
+    slot = theirs.admit(make_datum(experience="a"), step=0, now_ns=0)
+    for book in (ours, theirs):
+        for name in ("a", "b"):
+            book.admit(make_datum(experience=name), step=0, now_ns=0)
+        for version in range(1, LINGER + 2):
+            book.news(version)
+    nowhere, there = np.array([], np.int32), np.array([slot], np.int32)
+    for buffer, retired in ((there, []), (nowhere, ["a"])):
+        unsettled = ours.unsettled(nowhere) | theirs.unsettled(buffer)
+        for book in (ours, theirs):
+            book.retire(unsettled, checkpoint=1)
+            assert book.retired()["experience"] == retired

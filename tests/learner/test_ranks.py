@@ -1,14 +1,19 @@
 """Real processes that train together over loopback, against one that trains alone."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
+from common.errors import RunError
+from learner.group import Rendezvous, interface_of
+from learner.ranks import Ranks
 from tests.learner.networks import TOGETHER, Ticks, different, everything, frames, masks_of
 from tests.learner.rank import STEPS
 
@@ -21,11 +26,17 @@ pytestmark = pytest.mark.timeout(300)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where two ranks left what became of every recipe."""
     folder = tmp_path_factory.mktemp("ranks")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    meeting = Rendezvous("127.0.0.1", RANKS)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.learner.rank", str(folder), str(RANKS)]
     logs = [folder / f"{rank}.log" for rank in range(RANKS)]
     processes = [
-        subprocess.Popen([*command, str(rank)], env=environment, stdout=log.open("w"), stderr=subprocess.STDOUT)
+        subprocess.Popen(
+            [*command, str(rank), str(meeting.place(rank).port)],
+            env=environment,
+            stdout=log.open("w"),
+            stderr=subprocess.STDOUT,
+        )
         for rank, log in enumerate(logs)
     ]
     try:
@@ -73,3 +84,38 @@ def test_a_step_that_is_broken_on_one_rank_is_undone_on_both(folder: Path) -> No
 def test_each_rank_draws_its_own_masks(folder: Path) -> None:
     ours, theirs = (left_by(folder, "masks", rank) for rank in range(RANKS))
     assert not torch.equal(ours["targets"], theirs["targets"])
+
+
+def test_hosts_hear_the_same_of_each_other(folder: Path) -> None:
+    ours, theirs = (json.loads((folder / f"talk.{rank}.json").read_text("utf-8")) for rank in range(RANKS))
+    assert (ours.pop("first"), theirs.pop("first")) == (True, False)
+    assert ours == theirs
+    assert ours == {
+        "each": [[0, -(2**60)], [1, -(2**60) - 1]],
+        "lead": [10, 20],
+        "all": [True, False, False],
+        "collect": ["", "from the second \0 rank"],
+        "nothing": ["", ""],
+    }
+
+
+def test_who_is_alone_agrees_with_himself() -> None:
+    alone = Ranks()
+    assert alone.all(True, False) == (True, False)
+    assert list(alone.lead(3, 4)) == [3, 4]
+    assert alone.collect(b"word") == [b"word"]
+    assert alone.first
+
+
+def test_the_meeting_place_is_open_on_one_address_only() -> None:
+    meeting = Rendezvous("127.0.0.1", 2)
+    port = meeting.place(1).port
+    listening = [one.laddr for one in psutil.Process().net_connections() if one.status == "LISTEN"]
+    assert [address.ip for address in listening if address.port == port] == ["127.0.0.1"]
+
+
+def test_the_interface_of_an_address_is_found() -> None:
+    loopback = interface_of("127.0.0.1")
+    assert interface_of("127.0.0.2") == loopback, "all of 127/8 is loopback"
+    with pytest.raises(RunError, match=r"203\.0\.113\.7"):
+        interface_of("203.0.113.7")

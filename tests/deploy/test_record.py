@@ -1,0 +1,81 @@
+"""Recordings whose games do not behave: given up in time, said in a line, and nothing is left."""
+
+import os
+import signal
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import gettempdir
+
+import psutil
+import pytest
+from rich.progress import Progress
+
+from actors.worlds import doom_game
+from common.config import ActorConfig, RunConfig
+from common.errors import RecordingError, RunError
+from common.recording import Recording
+from deploy.record import Live, record, send_lives
+
+RUN = RunConfig(duration=1.0, actors=ActorConfig(count=1))
+
+
+LONG = "86399"
+"""Seconds that an engine sleeps: by these it is found among all processes."""
+
+
+def hangs(run: RunConfig, sender: Connection) -> None:
+    """An engine that starts and then says nothing."""
+    package = Path(run.run_dir)
+    (package / "vizdoom.pk3").touch()
+    engine = package / "vizdoom"
+    engine.write_text(f"#!/bin/sh\nexec sleep {LONG}\n")
+    engine.chmod(0o700)
+    doom_game._PACKAGE = package  # pyright: ignore[reportPrivateUsage]
+    sender.send_bytes(b"fhello")
+    send_lives(run, sender)
+
+
+def sleeping() -> list[psutil.Process]:
+    return [process for process in psutil.process_iter(["cmdline"]) if LONG in (process.info["cmdline"] or ())]
+
+
+def dies(run: RunConfig, sender: Connection) -> None:
+    sender.send_bytes(b"fsomething")
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def refuses(run: RunConfig, sender: Connection) -> None:
+    sender.send_bytes(b"eViZDoom did not start")
+
+
+def _is_dead(folder: Path) -> bool:
+    """Other tests of this machine may have games of their own."""
+    return not psutil.pid_exists(int(folder.name.split("-")[2]))
+
+
+@pytest.mark.parametrize(
+    ("live", "said"),
+    [
+        (hangs, "no frame for 8 s after 1 of 10: a game hangs"),
+        (dies, "died, exit code -11"),
+        (refuses, "^ViZDoom did not start$"),
+    ],
+)
+def test_a_game_that_fails_ends_the_recording(tmp_path: Path, live: Live, said: str) -> None:
+    out = tmp_path / "out"
+    run = replace(RUN, run_dir=str(tmp_path))
+    games = set(Path(gettempdir()).glob("engram-doom-*"))
+    with pytest.raises(RunError, match=said):
+        record(run, out / "tour.rec", progress=Progress(disable=True), patience=8.0, live=live)
+    assert not list(out.iterdir())
+    assert not [left for left in Path(gettempdir()).glob("engram-doom-*") if left not in games and _is_dead(left)]
+    assert not psutil.wait_procs(sleeping(), timeout=5)[1]
+
+
+def test_a_game_that_behaves_is_recorded_and_nothing_is_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "tour.rec"
+    assert record(RUN, path, progress=Progress(disable=True)) == 10
+    assert [datum.ordinal for datum in Recording(path)] == list(range(10))
+    with pytest.raises(RecordingError, match="exists"):
+        record(RUN, path, progress=Progress(disable=True))
