@@ -1,8 +1,8 @@
 """The stability gap: how far known worlds fall after a change of world, and how long until they are back.
 
-The phenomenon is De Lange et al.'s (2023, arXiv:2205.13452), who show it as curves; these two numbers are ours. A change
-is the beginning of a visit to another world than the visits that were going on. Its known worlds are those visited
-before it, but not the one that is entered. ā(v) is the mean of their accuracies at version v.
+The phenomenon is De Lange et al.'s (2023, arXiv:2205.13452), who show it as curves; these two numbers are ours. A
+change is the beginning of a visit to a world where no actor was. Its known worlds are those visited before it, but not
+the one that is entered. ā(v) is the mean of their accuracies at version v.
 
     v₋    the last version made before the change
     v*    the version of least ā after it, until the next change
