@@ -76,25 +76,10 @@ class Stream:
     @classmethod
     def read(cls, rows: Iterable[Row]) -> "Stream | NotMeasurable":
         """Puts the rows of one run together; of a version measured twice the last one counts."""
-        heads: dict[int, Row] = {}
-        stays: dict[str, Visit] = {}
-        for row in rows:
-            if row.get("schema") != SCHEMA:
-                continue
-            if row.get("row") == "evaluation":
-                heads[row["version"]] = row
-            elif row.get("row") == "experience" and row["kind"] != Kind.PLACEBO:
-                known = stays.get(row["visit"])
-                start, end = row["start"], row["end"]
-                stays[row["visit"]] = Visit(
-                    world=row["world"],
-                    actor=row["actor"],
-                    start=min(start, known.start) if known else start,
-                    end=max(end, known.end) if known else end,
-                )
-        visits = tuple(sorted(stays.values(), key=lambda visit: visit.start))
+        known = list(rows)
+        heads = {row["version"]: row for row in known if row.get("schema") == SCHEMA and row.get("row") == "evaluation"}
         ordered = sorted(heads.values(), key=lambda row: (row["system_time"], row["version"]))
-        return _assemble(ordered, visits)
+        return _assemble(ordered, visits_of(known))
 
     @property
     def visited(self) -> int:
@@ -131,6 +116,21 @@ class Stream:
                 weight_RC[:, walks] = rng.multinomial(count - 1, np.full(count, 1 / count), size=REPLICATES)
         both_RVW = self._accuracy(np.concatenate([self.right_VC[columns], self.base_C[None]]), weight_RC)
         return both_RVW[:, :-1], both_RVW[:, -1]
+
+
+def visits_of(rows: Iterable[Row]) -> tuple[Visit, ...]:
+    """Finds the visits of which an experience was measured, by their starts."""
+    stays: dict[str, Visit] = {}
+    for row in rows:
+        if row.get("schema") == SCHEMA and row.get("row") == "experience" and row["kind"] != Kind.PLACEBO:
+            known, start, end = stays.get(row["visit"]), float(row["start"]), float(row["end"])
+            stays[row["visit"]] = Visit(
+                world=row["world"],
+                actor=row["actor"],
+                start=min(start, known.start) if known else start,
+                end=max(end, known.end) if known else end,
+            )
+    return tuple(sorted(stays.values(), key=lambda visit: visit.start))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
