@@ -52,8 +52,8 @@ class Maps:
 class ReportCommand:
     """Write one HTML page that shows what a run remembered, forgot and learned, and how to read it.
 
-    The page needs nothing else: no network, no scripts. Several run directories are seeds of one study: tables show them
-    side by side, times pool them, figures show the first.
+    The page needs nothing else: no network, no scripts. Several run directories are seeds of one study: tables show
+    them side by side, times pool them, figures show the first.
 
     Examples:
       engram report runs/a

@@ -19,14 +19,14 @@ FRAMES = 2
 
 TITLE = "What the encoder attends to"
 _CAPTION = (
-    "Frames of each world, each beside what its patches look like to the encoder: the three directions in which patch "
-    "features differ most become red, green and blue. Patches of one colour are alike to the encoder. Colours mean "
+    "Frames of each world, each beside what its patches look like to the encoder: the three directions in which patch"
+    " features differ most become red, green and blue. Patches of one colour are alike to the encoder. Colours mean "
     "nothing across the two encoders."
 )
 _GOOD = (
-    "Good: things have colours of their own, such as floor, wall, door, sky, the same ones in other frames and worlds. "
-    "Bad: the same gradient in every frame (the encoder knows positions only), one colour throughout (collapse), or a "
-    "blurred copy of brightness (what the untrained one shows)."
+    "Good: things have colours of their own, such as floor, wall, door, sky, the same ones in other frames and "
+    "worlds. Bad: the same gradient in every frame (the encoder knows positions only), one colour throughout "
+    "(collapse), or a blurred copy of brightness (what the untrained one shows)."
 )
 _CONTROLS = "The same network before its first step, on the same frames; worlds that were never entered come last."
 
@@ -43,12 +43,13 @@ def section(seen: Seen | NotMeasurable) -> Section:
     rows: list[str] = []
     for world, name in enumerate(worlds):
         kind = " (never entered)" if seen.probes.placebo[world] else ""
-        cells = [
-            f'<div class="triple">{_image(frame(frames_BHWC[at]), f"frame of {name}")}'
-            f"{_image(exact(maps[0][at]), 'its patches, trained')}{_image(exact(maps[1][at]), 'its patches, random-init')}</div>"
-            for at in range(world * FRAMES, (world + 1) * FRAMES)
-        ]
-        rows.append(f"<h4>{escape(name)}{kind}</h4><div class='triples'>{''.join(cells)}</div>")
+        triples: list[str] = []
+        for at in range(world * FRAMES, (world + 1) * FRAMES):
+            images = [_image(frame(frames_BHWC[at]), f"frame of {name}")]
+            for encoder, colours in zip(("trained", "random-init"), maps, strict=True):
+                images.append(_image(exact(colours[at]), f"its patches, {encoder}"))
+            triples.append(f'<div class="triple">{"".join(images)}</div>')
+        rows.append(f'<h4>{escape(name)}{kind}</h4><div class="triples">{"".join(triples)}</div>')
     head = '<p class="note">In each group of three: the frame, the trained encoder, the random-init encoder.</p>'
     made = figure(
         f"Main directions of patch features at step {seen.step:,}", f'{head}<div class="maps">{"".join(rows)}</div>',

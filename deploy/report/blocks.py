@@ -63,13 +63,14 @@ def legend(items: Sequence[tuple[Tint, str, str]]) -> str:
     """Says what colours and dashes stand for.
 
     Args:
-        items: Tint, what is drawn (`line`, `dash`, `dot`, `band`), and name.
+        items: Tint, what is drawn (`line`, `dash`, `dot`, `band`, `block`), and name.
     """
     shapes = {
         "line": '<path d="M0 5H22" stroke-width="2.5"/>',
         "dash": '<path d="M0 5H22" stroke-width="2.5" stroke-dasharray="6 3"/>',
         "dot": '<path d="M0 5H22" stroke-width="2.5" stroke-dasharray="2 3"/>',
         "band": '<path d="M0 5H22" stroke-width="9" stroke-opacity="0.3"/>',
+        "block": '<path d="M0 5H22" stroke-width="9"/>',
     }
     parts = [
         f'<li><svg class="swatch" viewBox="0 0 22 10" aria-hidden="true" style="stroke:{tint.variable}">'
@@ -93,9 +94,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "",
         f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
         for row in rows
     )
-    said = f"<caption>{escape(caption)}</caption>" if caption else ""
+    said = f"<h3>{escape(caption)}</h3>" if caption else ""
     below = "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
-    return f'<div class="scroll"><table>{said}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>{below}'
+    grid = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="table">{said}<div class="scroll">{grid}</div>{below}</div>'
 
 
 class Reasons:
@@ -119,11 +121,14 @@ class Reasons:
 
 def number(score: Score, digits: int = 3) -> str:
     """Writes a number with its interval."""
-    value = f"{score.value:.{digits}f}"
-    if score.low is None and score.high is None:
-        return value
-    low, high = ("…" if end is None else f"{end:.{digits}f}" for end in (score.low, score.high))
-    return f"{value} [{low}, {high}]"
+    value, low, high = ("…" if n is None else _decimal(n, digits) for n in (score.value, score.low, score.high))
+    return value if score.low is None and score.high is None else f"{value} [{low},\N{NO-BREAK SPACE}{high}]"
+
+
+def _decimal(value: float, digits: int) -> str:
+    """Writes a number with a true minus, and never as −0."""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def read_score(row: Any) -> Result:

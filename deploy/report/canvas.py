@@ -1,7 +1,7 @@
 """Drawings for the page: matplotlib's SVG, laid out in CSS pixels, once for wide and once for narrow screens.
 
-matplotlib gives every drawing fixed colours and its elements the same ids; here colours become CSS variables, ids become
-the drawing's own, and text stays text in the font of the page.
+matplotlib gives every drawing fixed colours and its elements the same ids; here colours become CSS variables, ids
+become the drawing's own, and text stays text in the font of the page.
 """
 
 # pyright: reportUnknownMemberType=false
@@ -29,6 +29,8 @@ _STYLE = {
     "svg.fonttype": "none",
     "image.composite_image": False,
     "font.size": 11.5,
+    "text.color": Tint.INK.value,
+    "axes.titlecolor": Tint.INK.value,
     "axes.titlesize": 12,
     "axes.labelsize": 11.5,
     "xtick.labelsize": 11,
@@ -44,10 +46,14 @@ class Canvas:
 
     Args:
         wide: Whether it is for a wide screen.
+
+    Attributes:
+        pair: Columns of two panels that belong together: 2, or 1 on a narrow screen.
     """
 
     def __init__(self, *, wide: bool) -> None:
         self.wide = wide
+        self.pair = 2 if wide else 1
         self.width = WIDE if wide else NARROW
         self.height = 100.0
         self._placed: list[tuple[Axes, tuple[float, float, float, float]]] = []
@@ -63,7 +69,6 @@ class Canvas:
         panel.tick_params(colors=Tint.GREY, length=3, width=0.8)
         panel.xaxis.label.set_color(Tint.GREY)
         panel.yaxis.label.set_color(Tint.GREY)
-        panel.title.set_color(Tint.INK)
         for side in ("top", "right"):
             panel.spines[side].set_visible(False)
         for side in ("left", "bottom"):
@@ -77,10 +82,9 @@ class Canvas:
         """Leaves room below the last panel."""
         self.height += pixels
 
-    def panels(self, count: int, *, height: float = 150, columns: int = 2) -> list[Axes]:
-        """Adds panels of one size with room for a title and for labels; one below the other on a narrow screen."""
-        columns = columns if self.wide else max(1, columns // 2)
-        left, right, above, below = 50, 12, 26, 40
+    def panels(self, count: int, *, height: float = 150, columns: int = 1) -> list[Axes]:
+        """Adds panels of one size with room for a title and for labels, `columns` beside each other."""
+        left, right, above, below = (50, 12, 26, 40) if self.wide or columns == 1 else (40, 8, 24, 30)
         width = self.width / columns
         found = [
             self.axes(
@@ -170,4 +174,3 @@ def no_ticks(axes: Axes, sides: Sequence[str] = ("left", "bottom", "top", "right
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)
-

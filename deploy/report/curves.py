@@ -20,31 +20,32 @@ from evaluator.times.retention import Laws
 from evaluator.times.study import Run
 
 _LEAD = (
-    "A change that all experiences share is no memory: the network gets better at every picture, or worse. What counts "
-    "is the difference between what was trained on and what was not, at the same version."
+    "A change that all experiences share is no memory: the network gets better at every picture, or worse. What "
+    "counts is the difference between what was trained on and what was not, at the same version."
 )
 _KINDS_CAPTION = (
-    "Mean memory bits of the experiences of each kind at each measured version, with 95 % intervals over visits (over "
-    "walks for placebos)."
+    "Mean memory bits of the experiences of each kind at each measured version, with 95 % intervals over visits (over"
+    " walks for placebos)."
 )
 _KINDS_GOOD = (
     "All three lines rise while the network learns to predict pictures. Exposed above withheld, intervals apart, is "
-    "memory of moments; both above placebo is knowledge of places. Lines that lie together: no memory. A fall of all to 0: collapse."
+    "memory of moments; both above placebo is knowledge of places. Lines that lie together: no memory. A fall of all "
+    "to 0: collapse."
 )
 _CONTRAST_CAPTION = (
-    "Left: each exposed experience that had been trained on, minus the withheld ones of its own visit (episodic "
-    "contrast: memory of these very moments). Right: how much each visited world gained since before its first visit, "
-    "minus the same of placebo worlds (world contrast: knowledge of the place). Means with 95 % intervals; crosses at the "
-    "bottom mark versions whose features had collapsed."
+    "Episodic contrast: each exposed experience that had been trained on, minus the withheld ones of its own visit; "
+    "memory of these very moments. World contrast: how much each visited world gained since before its first visit, "
+    "minus the same of placebo worlds; knowledge of the place. Means with 95 % intervals, some wider than the panel; "
+    "crosses at the bottom mark versions whose features had collapsed."
 )
 _CONTRAST_GOOD = "Above 0 with the whole band: remembered. A band that holds 0: not told apart from nothing."
 _AGE_CAPTION = (
-    "Each thin line is one exposed experience: its bits minus those of withheld blocks of its visit, against the time "
-    "since it was lived. The thick line is their median."
+    "Each thin line is one exposed experience: its bits minus those of withheld blocks of its visit, against the time"
+    " since it was lived. The thick line is their median."
 )
 _AGE_GOOD = (
-    "A line that climbs out of the grey band and stays for two measurements counts as memorised (the dashed line is the "
-    "threshold θ that at most one placebo in twenty reaches); one that comes down again is being forgotten."
+    "A line that climbs out of the grey band and stays for two measurements counts as memorised (the dashed line is "
+    "the threshold θ that at most one placebo in twenty reaches); one that comes down again is being forgotten."
 )
 _AGE_CONTROLS = (
     "The grey band holds 90 % of the same differences between placebo blocks, which nobody trained on: what noise does."
@@ -71,7 +72,9 @@ def band(axes: Axes, x: NDArray[np.float64], series: Series, tint: Tint, dash: s
     if known.sum() < 4:
         axes.vlines(x, series.low_V, series.high_V, color=tint, alpha=0.5, linewidth=3)
     marker = "o" if known.sum() < 16 else None
-    axes.plot(x[known], series.value_V[known], dash, color=tint, linewidth=1.8, marker=marker, markersize=4, label=label)
+    axes.plot(
+        x[known], series.value_V[known], dash, color=tint, linewidth=1.8, marker=marker, markersize=4, label=label
+    )
 
 
 def _kinds(run: Material) -> str:
@@ -81,7 +84,7 @@ def _kinds(run: Material) -> str:
         return missing(title, "no version has mean memory bits of any kind", _KINDS_CAPTION)
 
     def paint(canvas: Canvas) -> None:
-        [axes] = canvas.panels(1, height=240 if canvas.wide else 200, columns=1)
+        [axes] = canvas.panels(1, height=240 if canvas.wide else 200)
         for kind, of in series.items():
             band(axes, run.minutes_V, of, KIND_TINTS[kind])
         axes.set_xlim(*run.span)
@@ -108,12 +111,15 @@ def _contrasts(report: Report) -> str:
     sick = minutes[[not row["healthy"] for row in rows]]
 
     def paint(canvas: Canvas) -> None:
-        names = {"episodic": "these very moments (episodic)", "world": "the place (world)"}
-        for axes, (name, of) in zip(canvas.panels(2, height=190), series.items(), strict=True):
+        names = {"episodic": "episodic: these very moments", "world": "world: the place"}
+        for axes, (name, of) in zip(canvas.panels(2, height=190, columns=canvas.pair), series.items(), strict=True):
             axes.axhline(0, color=Tint.INK, linewidth=1)
             band(axes, minutes, of, Tint.BLUE if name == "episodic" else Tint.GREEN)
-            axes.plot(sick, np.zeros(len(sick)), "x", color=Tint.RED, transform=axes.get_xaxis_transform(), clip_on=False)
+            axes.plot(
+                sick, np.zeros(len(sick)), "x", color=Tint.RED, transform=axes.get_xaxis_transform(), clip_on=False
+            )
             axes.set_xlim(*run.span)
+            axes.set_ylim(*_limits(of))
             axes.set_title(names[name], loc="left")
             axes.set_ylabel("difference in bits")
             axes.set_xlabel("minutes since the first frame")
@@ -127,8 +133,16 @@ def _contrasts(report: Report) -> str:
     ]
     return figure(
         title, drawing("contrast", title, paint), " ".join([_CONTRAST_CAPTION, *reasons]), good=_CONTRAST_GOOD,
-        controls="Withheld blocks of the same visit (left), placebo worlds (right), at the same version.",
+        controls="Withheld blocks of the same visit; placebo worlds. All at the same version.",
     )  # fmt: skip
+
+
+def _limits(series: Series) -> tuple[float, float]:
+    """Shows whole bands, unless one is so wide that the line would look flat."""
+    ends = np.concatenate([series.low_V, series.high_V, series.value_V, [-0.1, 0.1]])
+    most = 5 * np.nanmax(np.abs(np.append(series.value_V, 0.1)))
+    low, high = np.nanmin(ends), np.nanmax(ends)
+    return float(max(low, -most)) * 1.05, float(min(high, most)) * 1.05
 
 
 def _by_age(report: Report) -> str:
@@ -143,7 +157,7 @@ def _by_age(report: Report) -> str:
     noise = noise[np.isfinite(noise)]
 
     def paint(canvas: Canvas) -> None:
-        [axes] = canvas.panels(1, height=260 if canvas.wide else 210, columns=1)
+        [axes] = canvas.panels(1, height=260 if canvas.wide else 210)
         if len(noise) >= 20:
             axes.axhspan(*np.percentile(noise, (5, 95)), color=Tint.GREY, alpha=0.18, linewidth=0)
         axes.axhline(0, color=Tint.INK, linewidth=1)
@@ -154,8 +168,7 @@ def _by_age(report: Report) -> str:
             axes.plot(age_V[known], d_V[known], color=Tint.BLUE, alpha=0.35, linewidth=0.8, marker=".", markersize=3)
         middle = _medians(age_NV, d_NV)
         axes.plot(*middle, color=Tint.INK, linewidth=2.2)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda seconds, _: _seconds(seconds))
+        log_clock(axes)
         axes.set_ylabel("difference in bits")
         axes.set_xlabel("time since it was lived")
 
@@ -182,10 +195,19 @@ def _medians(age_NV: NDArray[np.float64], d_NV: NDArray[np.float64]) -> tuple[li
     return [float(np.median(age[part])) for part in parts], [float(np.median(d[part])) for part in parts]
 
 
-def _seconds(value: float) -> str:
-    if value < 90:
-        return f"{value:g} s"
-    return f"{value / 60:g} min" if value < 5400 else f"{value / 3600:g} h"
+_MOMENTS = {
+    1: "1 s", 3: "3 s", 10: "10 s", 30: "30 s", 60: "1 min", 180: "3 min", 600: "10 min", 1800: "30 min", 3600: "1 h",
+    10800: "3 h", 36000: "10 h", 86400: "1 d", 259200: "3 d", 864000: "10 d",
+}  # fmt: skip
+
+
+def log_clock(axes: Axes) -> None:
+    """Puts seconds on a logarithmic axis with ticks that a clock has."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    shown = {second: name for second, name in _MOMENTS.items() if low <= second <= high}
+    axes.set_xticks(list(shown), list(shown.values()))
+    axes.set_xticks([], minor=True)
 
 
 def _law(report: Report) -> str:
@@ -195,17 +217,18 @@ def _law(report: Report) -> str:
         reason = laws if isinstance(laws, NotMeasurable) else "there is no fit"
         return missing(title, reason, _LAW_CAPTION)
     age, kept, error = np.array(laws.points).T
-    grid = np.geomspace(age.min(), age.max(), 80)
+    grid = np.exp(np.linspace(np.log(age.min()), np.log(age.max()), 80))
     exponential, power = laws.exponential.parameters, laws.power.parameters
 
     def paint(canvas: Canvas) -> None:
-        [axes] = canvas.panels(1, height=220, columns=1)
+        [axes] = canvas.panels(1, height=220)
         axes.axhline(0, color=Tint.INK, linewidth=1)
         axes.errorbar(age, kept, error, fmt="o", color=Tint.INK, markersize=4, linewidth=1.2)
         axes.plot(grid, exponential["a"] * np.exp(-grid / exponential["tau"]), color=Tint.BLUE, linewidth=1.6)
-        axes.plot(grid, power["a"] * (1 + grid / power["tau"]) ** -power["beta"], "--", color=Tint.ORANGE, linewidth=1.6)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda seconds, _: _seconds(seconds))
+        axes.plot(
+            grid, power["a"] * (1 + grid / power["tau"]) ** -power["beta"], "--", color=Tint.ORANGE, linewidth=1.6
+        )
+        log_clock(axes)
         axes.set_ylabel("share that is left")
         axes.set_xlabel("time since the last use in training")
 

@@ -1,6 +1,6 @@
 """What a run was, in words; how much was lived, read and trained on; what was lost on the way."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from common.config import RunConfig
@@ -8,15 +8,23 @@ from deploy.report.blocks import Section, table
 from deploy.report.material import Material, Report, Row
 from deploy.view import clock, count
 
-_FATES = ("admitted", "withheld", "guard", "gated", "quarantined", "missed")
+_FATES = {
+    "admitted": "admitted for training",
+    "withheld": "withheld as a control",
+    "guard": "guard band between the two",
+    "gated": "refused by the buffer's own rule",
+    "quarantined": "unreadable",
+    "missed": "gone before they were read",
+}
 _QUIET = {"checkpoint", "started", "stopped", "all_actors_live"}
 _MOST_EVENTS = 12
 
 _LEAD = (
     "An image encoder was trained while an agent lived: its pictures arrive as one stream, never end, resemble each "
-    "other and change when the agent goes elsewhere. The stream is cut into experiences, blocks of a few seconds. Some "
-    "are withheld from training on purpose, and some worlds (placebos) are never entered: whatever the encoder seems to "
-    "know of those, it does not know from having been trained on them. This page compares exposed experiences with both."
+    "other and change when the agent goes elsewhere. The stream is cut into experiences, blocks of a few seconds. "
+    "Some are withheld from training on purpose, and some worlds (placebos) are never entered: whatever the encoder "
+    "seems to know of those, it does not know from having been trained on them. This page compares exposed "
+    "experiences with both."
 )
 
 
@@ -30,7 +38,7 @@ def section(report: Report) -> Section:
             f"forgetting pool them as one study. Figures over time, pictures and neighbours show the first, "
             f"{report.first.name}: take a page of its own for each of the others.</p>"
         )
-    blocks.append(_counts(report.runs))
+    blocks.append(f'<div class="pair">{_lived(report.runs)}{_measured(report.runs)}</div>')
     for run in report.runs:
         if rows := _events(run):
             title = f"What happened besides training{f' in {run.name}' if several else ''}"
@@ -82,45 +90,42 @@ def _measuring(config: RunConfig, versions: int) -> str:
     )
 
 
-def _counts(runs: Sequence[Material]) -> str:
+def _lived(runs: Sequence[Material]) -> str:
     names = {
-        "length": lambda run: clock(_or_zero(run.metric("driver", "driver_elapsed_seconds"))),
-        "frames captured": lambda run: _number(run.metric("actor", "actor_captured_frames_total")),
-        "written to the stream": lambda run: _number(run.metric("actor", "actor_written_frames_total")),
-        "lost before the stream": lambda run: _number(run.metric("actor", "actor_dropped_frames_total")),
+        "length": [clock(run.metric("driver", "driver_elapsed_seconds") or 0.0) for run in runs],
+        "frames captured": [_number(run.metric("actor", "actor_captured_frames_total")) for run in runs],
+        "lost before the stream": [_number(run.metric("actor", "actor_dropped_frames_total")) for run in runs],
+        "written to the stream": [_number(run.metric("actor", "actor_written_frames_total")) for run in runs],
         **{
-            _FATE_WORDS[fate]: lambda run, fate=fate: _number(
-                run.metric("learner", "learner_read_entries_total", fate=fate)
-            )
-            for fate in _FATES
+            f"→ {words}": [_number(run.metric("learner", "learner_read_entries_total", fate=fate)) for run in runs]
+            for fate, words in _FATES.items()
         },
-        "optimiser steps": lambda run: _number(run.metric("learner", "learner_step")),
-        "images in them": lambda run: _number(run.metric("learner", "learner_images_total")),
-        "uses of an admitted frame": lambda run: _number(run.metric("learner", "learner_replay_ratio"), 2),
-        "visits with a measured experience": lambda run: count(len(run.visits)),
-        "weights versions measured": lambda run: count(len(run.heads)),
-        "versions passed over": lambda run: _of_last(run, "skipped"),
-        "experiences measured": lambda run: count(len(run.run.names)),
-        "given up to stay within bounds": lambda run: _of_last(run, "experiences", "thinned"),
-        "gaps in the ledger": lambda run: _of_last(run, "ledger_gaps"),
-        "versions held back for bad health": lambda run: _number(
-            run.metric("learner", "learner_candidates_held_total")
-        ),
-        "rollbacks": lambda run: _number(run.metric("learner", "learner_rollbacks_total")),
-        "restarts of processes": lambda run: _number(run.metric("driver", "driver_restarts_total")),
+        "visits of which something was measured": [count(len(run.visits)) for run in runs],
+        "restarts of processes": [_number(run.metric("driver", "driver_restarts_total") or 0.0) for run in runs],
     }
-    rows = [[name, *(of(run) for run in runs)] for name, of in names.items()]
-    return table(["what", *(run.name for run in runs)], rows, "What was lived, read, trained on, and lost")
+    return _table(names, runs, "What was lived, and lost")
 
 
-_FATE_WORDS = {
-    "admitted": "→ admitted for training",
-    "withheld": "→ withheld as a control",
-    "guard": "→ guard band between the two",
-    "gated": "→ refused by the buffer's own rule",
-    "quarantined": "→ unreadable",
-    "missed": "→ gone before they were read",
-}
+def _measured(runs: Sequence[Material]) -> str:
+    names = {
+        "optimiser steps": [_number(run.metric("learner", "learner_step")) for run in runs],
+        "images in them": [_number(run.metric("learner", "learner_images_total")) for run in runs],
+        "uses of an admitted frame, mean": [_number(run.metric("learner", "learner_replay_ratio"), 2) for run in runs],
+        "versions held back for bad health": [
+            _number(run.metric("learner", "learner_candidates_held_total")) for run in runs
+        ],
+        "rollbacks": [_number(run.metric("learner", "learner_rollbacks_total")) for run in runs],
+        "weights versions measured": [count(len(run.heads)) for run in runs],
+        "versions passed over": [_number(run.of_last("skipped")) for run in runs],
+        "experiences measured": [count(len(run.run.names)) for run in runs],
+        "given up to stay within bounds": [_number(run.of_last("experiences", "thinned")) for run in runs],
+        "gaps in what is known of training": [_number(run.of_last("ledger_gaps")) for run in runs],
+    }
+    return _table(names, runs, "What was trained on, and measured")
+
+
+def _table(names: Mapping[str, Sequence[str]], runs: Sequence[Material], caption: str) -> str:
+    return table(["", *(run.name for run in runs)], [[name, *cells] for name, cells in names.items()], caption)
 
 
 def _events(run: Material) -> list[list[str]]:
@@ -146,14 +151,3 @@ def _plural(number: int, noun: str) -> str:
 
 def _number(value: float | None, digits: int = 0) -> str:
     return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def _or_zero(value: float | None) -> float:
-    return 0.0 if value is None else value
-
-
-def _of_last(run: Material, *path: str) -> str:
-    found: object = run.heads[-1] if run.heads else None
-    for name in path:
-        found = found.get(name) if isinstance(found, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return f"{found:,.0f}" if isinstance(found, int | float) else "–"

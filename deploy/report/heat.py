@@ -8,9 +8,11 @@ Shapes: E experiences, V versions, T columns of time.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from deploy.report.blocks import Section, figure, legend, missing
@@ -18,28 +20,34 @@ from deploy.report.canvas import Canvas, drawing, no_ticks, picture
 from deploy.report.material import Material, Report
 from deploy.report.tints import Tint, world_tint
 from evaluator.experience import Kind
+from evaluator.scores import divide
 from evaluator.times.study import Run
 
 TITLE = "Memory of every experience"
 _LEAD = (
-    "Memory bits say how well the network tells a hidden patch of an experience from the same patch of 255 other frames "
-    "of that world: 0 is chance, 8 the most there can be. A collapsed network gets 0."
+    "Memory bits say how well the network tells a hidden patch of an experience from the same patch of 255 other "
+    "frames of that world: 0 is chance, 8 the most there can be. A collapsed network gets 0."
 )
 _CAPTION = (
-    "Each thin row is one experience; time runs to the right. The black dash is when it was lived. From then on colour "
-    "says how many more (blue) or fewer (red) memory bits it has than the placebos have on average at the same weights "
-    "version; a cell lasts until that experience is measured again. On top: the world that each agent was in; the same "
-    "colours mark the rows' worlds on the left. Empty: not lived yet, or not measured."
+    "Each thin row is one experience; time runs to the right. The dash is when it was lived. From then on colour says"
+    " how many more (blue) or fewer (red) memory bits it has than {baseline}, at the same weights version; a cell "
+    "lasts until that experience is measured again. On top: the world that each agent was in; the same colours mark "
+    "the rows' worlds on the left. Empty: not lived yet, or not measured."
 )
 _GOOD = (
-    "Memory shows as exposed rows that turn blue after their dash and bluer than withheld rows of the same colour on "
-    "the left; forgetting as blue that fades once the agent is elsewhere. If withheld rows turn just as blue, the "
-    "network knows the place, not the moment. No difference at all: nothing was memorised."
+    "Memory shows as exposed rows that turn bluer after their dash than withheld rows of the same colour on the left;"
+    " forgetting as blue that fades once the agent is elsewhere. If withheld rows turn just as blue, the network "
+    "knows such surroundings, not the moment. No difference: nothing was memorised."
 )
 _CONTROLS = (
-    "Placebo rows are blocks of worlds that nobody entered: their colours scatter around 0 and show the noise. Worlds "
-    "differ in how hard they are, so follow a row along time rather than comparing rows of different worlds."
+    "Withheld rows were lived like exposed ones, but kept from training. Placebo rows are blocks of worlds that "
+    "nobody entered: their scatter is what pictures do that nobody remembers, some being easier than others."
 )
+_BASELINES = {
+    "world": "frames of the same world that nobody trained on",
+    "placebo": "the placebos have on average",
+}
+_WOULD = "A map with a row for each experience and time to the right, coloured by how well it is remembered."
 _COLUMNS = {True: 400, False: 200}
 _HEADING = 20
 _KINDS = {
@@ -55,25 +63,31 @@ class Grid:
 
     Attributes:
         order_R: Experience of each row, by kind, then visit and time.
-        bits_RV: Memory bits − mean of the placebos at the same version; NaN where not measured or not yet over.
+        bits_RV: Memory bits − baseline at the same version; NaN where not measured or not yet over.
+        baseline: What is subtracted: `world`, frames of the same world that nobody trained on; `placebo`, the mean of
+            the placebos, where some world has no such frames.
     """
 
     order_R: NDArray[np.int64]
     bits_RV: NDArray[np.float64]
+    baseline: str
 
     @classmethod
     def of(cls, run: Run) -> "Grid":
-        """Orders the experiences of a run and subtracts the placebos."""
-        placebo = run.score_EV[run.of(Kind.PLACEBO)]
-        known = np.isfinite(placebo)
-        count_V = known.sum(axis=0)
-        mean_V = np.divide(
-            np.where(known, placebo, 0.0).sum(axis=0), count_V, out=np.full(len(count_V), np.nan), where=count_V > 0
-        )
+        """Orders the experiences of a run and subtracts the baseline."""
+        worlds = [run.worlds.get(name) for name in run.world_names]
+        if all(of_world is not None and np.isfinite(of_world).any() for of_world in worlds):
+            baseline, subtract_EV = "world", np.stack([of for of in worlds if of is not None])[run.world_E]
+        else:
+            placebo_PV = run.score_EV[run.of(Kind.PLACEBO)]
+            known_PV = np.isfinite(placebo_PV)
+            mean_V = divide(np.where(known_PV, placebo_PV, 0.0).sum(axis=0), known_PV.sum(axis=0).astype(np.float64))
+            baseline, subtract_EV = "placebo", mean_V[None]
         ended_EV = run.time_V >= np.where(np.isfinite(run.end_E), run.end_E, -np.inf)[:, None]
-        bits_EV = np.where(ended_EV, run.score_EV - mean_V, np.nan)
-        order = np.concatenate([run.of(kind) for kind in _KINDS])
-        return cls(order_R=order, bits_RV=bits_EV[order])
+        bits_EV = np.where(ended_EV, run.score_EV - subtract_EV, np.nan)
+        kind_E = np.array([list(_KINDS).index(kind) for kind in run.kinds], np.float64)
+        order = np.lexsort(np.stack([run.start_E, run.visit_E.astype(np.float64), kind_E])).astype(np.int64)
+        return cls(order_R=order, bits_RV=bits_EV[order], baseline=baseline)
 
     def on_clock(self, minutes_V: NDArray[np.float64], edges_T: NDArray[np.float64]) -> NDArray[np.float64]:
         """Spreads each measurement over the columns of time until the next one of its row: float64 [R, T]."""
@@ -92,15 +106,16 @@ def section(report: Report) -> Section:
     run = report.first
     if not run.run.names:
         reason = "no experience was measured"
-        return Section(name="memory", title=TITLE, lead=_LEAD, blocks=[missing(TITLE, reason, _CAPTION)])
+        return Section(name="memory", title=TITLE, lead=_LEAD, blocks=[missing(TITLE, reason, _WOULD)])
     grid = Grid.of(run.run)
     if not np.isfinite(grid.bits_RV).any():
-        reason = "there is no version at which a placebo and another experience had memory bits"
-        return Section(name="memory", title=TITLE, lead=_LEAD, blocks=[missing(TITLE, reason, _CAPTION)])
+        reason = "no version has memory bits both of an experience and of what it is compared with"
+        return Section(name="memory", title=TITLE, lead=_LEAD, blocks=[missing(TITLE, reason, _WOULD)])
     body = drawing("heat", "Heat map of memory bits by experience and time", lambda canvas: _paint(canvas, run, grid))
+    caption = _CAPTION.format(baseline=_BASELINES[grid.baseline])
     names = list(run.run.world_names)
-    key = legend([(world_tint(number), "band", name) for number, name in enumerate(names)])
-    made = figure(f"{TITLE} over time", body, _CAPTION, good=_GOOD, controls=_CONTROLS, key=key)
+    key = legend([(world_tint(number), "block", name) for number, name in enumerate(names)])
+    made = figure(f"{TITLE} over time", body, caption, good=_GOOD, controls=_CONTROLS, key=key)
     return Section(name="memory", title=TITLE, lead=_LEAD, blocks=[made])
 
 
@@ -134,7 +149,7 @@ def _paint(canvas: Canvas, run: Material, grid: Grid) -> None:
     picture(bar, np.linspace(-limit, limit, 64)[None], limit, (-limit, limit, 0, 1))
     no_ticks(bar)
     bar.set_xlim(-limit, limit)
-    bar.set_xticks([-limit, 0, limit], [f"−{limit:.2g}", "as placebos", f"+{limit:.2g} bits"])
+    bar.set_xticks([-limit, 0, limit], [f"−{limit:.2g}", "no more", f"+{limit:.2g} bits"])
     canvas.extend(24)
 
 
@@ -154,7 +169,7 @@ def _block(
 ) -> None:
     start, end = run.span
     no_ticks(axes, sides=("left", "top", "right"))
-    axes.xaxis.set_major_locator(_minutes(end - start))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
     axes.tick_params(bottom=False, labelbottom=False)
     axes.patch.set_visible(True)
     axes.patch.set_facecolor(Tint.BLANK)
@@ -166,15 +181,9 @@ def _block(
     begin, over = ((moment[rows] - run.origin) / 60 for moment in lived)
     axes.hlines(rows + 0.5, begin, over, color=Tint.INK, linewidth=1.6, zorder=2)
     worlds = run.run.world_E[experiences]
-    breaks = [0, *(np.flatnonzero(np.diff(worlds)) + 1), len(worlds)]
-    for first, after in zip(breaks[:-1], breaks[1:], strict=True):
+    breaks: list[int] = [0, *(np.flatnonzero(np.diff(worlds)) + 1).tolist(), len(worlds)]
+    for first, after in pairwise(breaks):
         axes.plot(
             [-0.012, -0.012], [first, after], color=world_tint(int(worlds[first])), linewidth=5, solid_capstyle="butt",
             transform=axes.get_yaxis_transform(), clip_on=False,
         )  # fmt: skip
-
-
-def _minutes(span: float):  # noqa: ANN202
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=8 if span > 5 else 5)

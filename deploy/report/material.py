@@ -28,7 +28,7 @@ from evaluator.times.summary import Summary, summarise
 
 type Row = Mapping[str, Any]
 
-_METRIC = re.compile(r'engram_(?P<name>[a-z_0-9]+)(?:\{(?P<labels>.*)\})?$')
+_METRIC = re.compile(r"engram_(?P<name>[a-z_0-9]+)(?:\{(?P<labels>.*)\})?$")
 _LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 
 
@@ -119,6 +119,11 @@ class Material:
         if not self.heads:
             return NotMeasurable("no version was evaluated")
         return read_score(_dig(self.heads[-1], path))
+
+    def of_last(self, *path: str) -> float | None:
+        """A plain number of the row of the last version."""
+        found = _dig(self.heads[-1], path) if self.heads else None
+        return float(found) if isinstance(found, int | float) else None
 
     def metric(self, part: str, name: str, **labels: str) -> float | None:
         """Sums the last values of a metric over the parts whose names begin with `part` and labels that fit."""

@@ -8,8 +8,8 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.report.blocks import Section, figure, missing
 from deploy.report import pictures
+from deploy.report.blocks import Section, figure, missing
 from deploy.report.seen import Seen
 from deploy.view import ENCODERS
 from evaluator.probeset import ProbeSet
@@ -27,9 +27,9 @@ _CAPTION = (
     "(cosine of centred, averaged features) among all other walks of the probe set. A green edge: the same world."
 )
 _GOOD = (
-    "Good: neighbours show the same kind of place from other places and directions, in the same world where worlds look "
-    "different. Bad: neighbours share only brightness or colour, as those of the pixels do; or the same few frames are "
-    "neighbours of everything (features that hardly vary)."
+    "Good: neighbours show the same kind of place from other places and directions, in the same world where worlds "
+    "look different. Bad: neighbours share only brightness or colour, as those of the pixels do; or the same few "
+    "frames are neighbours of everything (features that hardly vary)."
 )
 _CONTROLS = "The same search with the network before its first step, and with the bare 8×8 pixels."
 
@@ -89,4 +89,5 @@ def _query(probes: ProbeSet, query: int, features: dict[str, NDArray[np.float32]
 
 def _image(probes: ProbeSet, frame: int, *, same: bool) -> str:
     world = escape(probes.spec.names[int(probes.world[frame])], quote=True)
-    return f'<img src="{pictures.frame(probes.frames[frame])}" alt="{world}" title="{world}"{" class=same" if same else ""}>'
+    marked = ' class="same"' if same else ""
+    return f'<img src="{pictures.frame(probes.frames[frame])}" alt="{world}" title="{world}"{marked}>'

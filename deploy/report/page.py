@@ -11,9 +11,10 @@ from deploy.report.seen import look
 from deploy.report.style import STYLE
 
 _HOW = (
-    "Shaded bands and brackets are 95 % intervals. They say how far the numbers of this run would move with other walks, "
-    "visits or worlds, not with another seed: for that, run several seeds and give all their directories to `engram report`. "
-    "Formulas and sources are in docs/measures.md; the numbers behind everything here are in evaluations.jsonl."
+    "Shaded bands and brackets are 95 % intervals. They say how far the numbers of this run would move with other "
+    "walks, visits or worlds, not with another seed: for that, run several seeds and give all their directories to "
+    "`engram report`. Formulas and sources are in docs/measures.md; the numbers behind everything here are in "
+    "evaluations.jsonl."
 )
 
 

@@ -3,9 +3,9 @@
 import base64
 import io
 
+import matplotlib.image
 import numpy as np
 import simplejpeg
-from matplotlib.image import imsave
 from numpy.typing import NDArray
 
 QUALITY = 85
@@ -15,7 +15,7 @@ QUALITY = 85
 def exact(pixels_HWC: NDArray[np.uint8]) -> str:
     """Writes a picture without loss, as PNG: for maps whose pixels are patches."""
     buffer = io.BytesIO()
-    imsave(buffer, pixels_HWC, format="png", metadata={"Software": None})
+    matplotlib.image.imsave(buffer, pixels_HWC, format="png")  # pyright: ignore[reportUnknownMemberType]
     return _uri("png", buffer.getvalue())
 
 

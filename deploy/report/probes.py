@@ -1,4 +1,4 @@
-"""How good the features are for other purposes, against encoders that have learned nothing; and whether they are healthy."""
+"""What the features are good for, against encoders that have learned nothing, and whether they are healthy."""
 
 # pyright: reportUnknownMemberType=false
 # (matplotlib's stubs leave the keyword arguments of its drawing methods untyped)
@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deploy.report.blocks import Reasons, Section, figure, legend, missing, table
 from deploy.report.canvas import Canvas, drawing
@@ -16,16 +17,16 @@ from deploy.summary import PROBES
 from deploy.view import ENCODERS, UNITS
 
 _LEAD = (
-    "Memory of moments may go with features that are good for nothing. Probes read four things off the frozen, averaged "
-    "features with a linear map, on walks that training never sees."
+    "Memory of moments may go with features that are good for nothing. Probes read four things off the frozen, "
+    "averaged features with a linear map, on walks that training never sees."
 )
 _CAPTION = (
-    "Scores of the linear probes at each measured version, with 95 % intervals over test walks: which world (accuracy), "
-    "which place in it (accuracy), direction of view (R²), depth in nine parts of the picture (R²)."
+    "Scores of the linear probes at each measured version, with 95 % intervals over test walks: which world "
+    "(accuracy), which place in it (accuracy), direction of view (R²), depth in nine parts of the picture (R²)."
 )
 _GOOD = (
-    "The trained line above both others, bands apart: the encoder has learned something. On top of random-init: nothing "
-    "usable yet. Below it: training has destroyed what an untrained network shows anyway."
+    "The trained line above both others, bands apart: the encoder has learned something. On top of random-init: "
+    "nothing usable yet. Below it: training has destroyed what an untrained network shows anyway."
 )
 _CONTROLS = "The same network before its first step (random-init), and the picture itself shrunk to 8×8 pixels."
 _DASHES = {"trained": "-", "random": "--", "pixels": ":"}
@@ -44,8 +45,8 @@ _HEALTH_CAPTION = (
     "first step; the red line, where there is one, the limit below which a version counts as collapsed."
 )
 _HEALTH_GOOD = (
-    "RankMe, effective rank and deviation steady or rising, well above the red line. Health is no quality: an untrained "
-    "network is healthy too. A fall towards the red line explains everything else on this page."
+    "RankMe, effective rank and deviation steady or rising, well above the red line. Health is no quality: an "
+    "untrained network is healthy too. A fall towards the red line explains everything else on this page."
 )
 
 
@@ -64,7 +65,7 @@ def section(report: Report) -> Section:
 
 def _figure(run: Material, title: str) -> str:
     def paint(canvas: Canvas) -> None:
-        for axes, probe in zip(canvas.panels(len(PROBES), height=140), PROBES, strict=True):
+        for axes, probe in zip(canvas.panels(len(PROBES), height=140, columns=canvas.pair), PROBES, strict=True):
             for encoder in ("pixels", "random", "trained"):
                 series = run.series("probes", probe, encoder)
                 band(axes, run.minutes_V, series, ENCODER_TINTS[encoder], _DASHES[encoder])
@@ -128,6 +129,6 @@ def health(report: Report) -> Section:
     return Section(name="health", title="Health", lead=lead, blocks=[made])
 
 
-def _numbers(run: Material, encoder: str, name: str) -> np.ndarray:
-    found = [(head.get("health") or {}).get(encoder, {}).get(name) for head in run.heads]
-    return np.array([np.nan if value is None else float(value) for value in found])
+def _numbers(run: Material, encoder: str, name: str) -> NDArray[np.float64]:
+    found: list[float | None] = [head["health"].get(encoder, {}).get(name) for head in run.heads]
+    return np.array([np.nan if value is None else value for value in found], np.float64)

@@ -2,10 +2,12 @@
 
 from deploy.report.tints import variables
 
-STYLE = f"""
+STYLE = (
+    f"""
 :root {{ color-scheme: light dark; {variables(dark=False)} }}
 @media (prefers-color-scheme: dark) {{ :root {{ {variables(dark=True)} }} }}
-""" + """
+"""
+    + """
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; scroll-behavior: smooth; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI",
@@ -41,9 +43,10 @@ svg.narrow { display: none !important; }
 .key { display: flex; flex-wrap: wrap; gap: 2px 18px; margin: 0 0 6px; padding: 0; list-style: none; font-size: 14px; }
 .key li { display: flex; align-items: center; gap: 7px; }
 .swatch { width: 22px; height: 10px; fill: none; flex: none; }
-.scroll { overflow-x: auto; margin-top: 22px; }
+.table { margin-top: 26px; }
+.scroll { overflow-x: auto; }
+.pair { display: flex; flex-wrap: wrap; gap: 0 56px; }
 table { border-collapse: collapse; font-size: 14.5px; line-height: 1.4; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; font-size: 17px; padding-bottom: 8px; white-space: normal; }
 th, td { text-align: left; vertical-align: top; padding: 5px 18px 5px 0; border-bottom: 1px solid var(--line); }
 thead th { color: var(--grey); font-weight: 500; border-bottom-color: var(--grey); }
 tbody th { font-weight: 400; }
@@ -73,3 +76,4 @@ footer { margin-top: 48px; padding-top: 18px; padding-bottom: 40px; font-size: 1
 }
 @media print { nav { display: none; } section { break-inside: avoid-page; } }
 """
+)

@@ -34,18 +34,20 @@ _SHARES = {
     "false_memories": "placebos called memorised by the θ of other placebos",
 }
 _LEAD = (
-    "An experience counts as memorised when its contrast with withheld blocks stays above a threshold θ that at most one "
-    "placebo in twenty reaches by chance, and as forgotten when the contrast stays below half of what it was at the last "
-    "use in training. Both are seen only between two measurements, and some not before the run ends (censored)."
+    "An experience counts as memorised when its contrast with withheld blocks stays above a threshold θ that at most "
+    "one placebo in twenty reaches by chance, and as forgotten when the contrast stays below half of what it was at "
+    "the last use in training. Both are seen only between two measurements, and some not before the run ends "
+    "(censored)."
 )
 _CAPTION = (
-    "Share of experiences that are not memorised yet (left) and of memorised ones that are not forgotten yet (right), "
-    "by time; Kaplan–Meier curves with 95 % bands. Experiences that were not followed to the end are counted as long as "
-    "they were followed."
+    "Share of experiences that are not memorised yet, and of memorised ones that are not forgotten yet, by time; "
+    "Kaplan–Meier curves with 95 % bands. Experiences that were not followed to the end are counted as long as they "
+    "were followed."
 )
 _GOOD = (
-    "Left: the sooner the curve falls, the faster the network memorises; one that stays at 1 memorises nothing. Right: "
-    "the longer it stays up, the longer memories last. The median time is where a curve crosses the dashed line at ½."
+    "Not memorised yet: the sooner it falls, the faster the network memorises; one that stays at 1 memorises nothing."
+    " Not forgotten yet: the longer it stays up, the longer memories last. The median time is where a curve crosses "
+    "the dashed line at ½."
 )
 _CONTROLS = "θ comes from placebos, so a network that cannot remember has no such curve."
 
@@ -70,7 +72,7 @@ def survival_section(summary: Summary) -> str:
 
     def paint(canvas: Canvas) -> None:
         names = {"t_mem": "not memorised yet", "t_forget": "not forgotten yet"}
-        for axes, (name, part) in zip(canvas.panels(2, height=190), parts.items(), strict=True):
+        for axes, (name, part) in zip(canvas.panels(2, height=190, columns=canvas.pair), parts.items(), strict=True):
             axes.set_title(names[name], loc="left")
             if isinstance(part, TimeSummary) and part.curve is not None:
                 _curve(axes, part, Tint.BLUE if name == "t_mem" else Tint.ORANGE)
@@ -123,7 +125,9 @@ def times_table(summary: Summary) -> str:
     for name, what in TIMES.items():
         part = summary.parts[name]
         if isinstance(part, TimeSummary):
-            cells = [reasons.cell(part.medians[clock], digits) for clock, digits in ((Clock.SECONDS, 1), (Clock.STEPS, 0))]
+            cells = [
+                reasons.cell(part.medians[clock], digits) for clock, digits in ((Clock.SECONDS, 1), (Clock.STEPS, 0))
+            ]
             counts = part.counts
             rows.append([what, *cells, f"{counts['event']} of {sum(counts.values())}"])
         elif not isinstance(part, Laws):

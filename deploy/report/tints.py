@@ -33,7 +33,7 @@ _DARK = {
     Tint.INK: "#e6e9ed",
     Tint.GREY: "#a3abb6",
     Tint.LINE: "#3a414b",
-    Tint.BLANK: "#0b0d10",
+    Tint.BLANK: "#101317",
     Tint.PAPER: "#171a1f",
     Tint.BLUE: "#62b0f5",
     Tint.ORANGE: "#f2935c",

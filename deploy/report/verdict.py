@@ -17,7 +17,8 @@ def section(report: Report) -> Section:
     parts, run = report.summary.parts, report.first
     said = [
         ("Moments", _difference(
-            _result(parts["episodic"]), "bits more on experiences that were trained on than on withheld ones of the same visit",
+            _result(parts["episodic"]),
+            "bits more on experiences that were trained on than on withheld ones of the same visit",
             "moments are remembered", "trained experiences do worse than withheld ones",
         )),
         ("Places", _difference(

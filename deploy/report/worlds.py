@@ -16,25 +16,29 @@ from evaluator.continual.metrics import Metric
 from evaluator.scores import NotMeasurable, Score
 
 _LEAD = (
-    "For each world a linear read-out of the frozen features says in which cell of about 8 m a picture was taken. It is "
-    "fitted anew at every version, on walks that training never sees, so it measures what the features tell, not what a "
-    "head remembers."
+    "For each world a linear read-out of the frozen features says in which cell of about 8 m a picture was taken. It "
+    "is fitted anew at every version, on walks that training never sees, so it measures what the features tell, not "
+    "what a head remembers."
 )
 _CAPTION = (
-    "Accuracy of the place read-out in each world at each measured version, with 95 % intervals over test walks. Shaded: "
-    "an agent was there."
+    "Accuracy of the place read-out in each world at each measured version, with 95 % intervals over test walks. "
+    "Shaded: an agent was there."
 )
 _GOOD = (
     "A curve that rises while its world is visited and stays up afterwards is good; one that falls when the agent is "
     "elsewhere is forgetting. A curve that never leaves the dashed lines learned nothing about places."
 )
 _CONTROLS = (
-    "The same network before its first step (random-init), the bare picture shrunk to 8×8 pixels, and worlds that were "
-    "never entered: what rises there too is no memory of that place."
+    "The same network before its first step (random-init), the bare picture shrunk to 8×8 pixels, and worlds that "
+    "were never entered: what rises there too is no memory of that place."
 )
 _METRICS = {
     Metric.ACC: ("ACC", "mean accuracy over visited worlds at the end", "higher"),
-    Metric.BWT: ("backward transfer, BWT", "end − when the world had just been learned", "above 0; below is forgetting"),
+    Metric.BWT: (
+        "backward transfer, BWT",
+        "end − when the world had just been learned",
+        "above 0; below is forgetting",
+    ),
     Metric.FWT: ("forward transfer, FWT", "just before the first visit − random-init", "above 0"),
     Metric.FORGETTING: ("forgetting", "best at an earlier task's end − end", "0; compare the next line"),
     Metric.FORGETTING_UNSEEN: ("the same, worlds never entered", "noise of the maximum, and drift", "control"),
@@ -64,7 +68,7 @@ def _accuracies(run: Material) -> str:
         return missing(title, why, _CAPTION)
 
     def paint(canvas: Canvas) -> None:
-        panels = canvas.panels(len(worlds), height=118, columns=3 if canvas.wide else 2)
+        panels = canvas.panels(len(worlds), height=118 if canvas.wide else 90, columns=3 if canvas.wide else 1)
         visited = {visit.world for visit in run.visits}
         for axes, world in zip(panels, worlds, strict=True):
             for visit in run.visits:
@@ -111,9 +115,10 @@ def _continual(runs: Sequence[Material]) -> str:
         if found.tasks:
             order = "; ".join(", ".join(worlds) for worlds in found.tasks)
             notes.append(
-                f"{run.name}: worlds in the order of their first visits, which are the task boundaries: {order}. "
+                f"{run.name}: worlds in the order of their first visits, which are the task boundaries: {order}. Worlds "
+                f"joined by a comma had no measurement between their first visits and count as one task. "
                 f"{found.returns} returns to known worlds, {len(found.changes)} changes of world with a measurement on "
-                f"either side. Worlds joined by a comma had no measurement between their first visits and count as one task."
+                f"either side."
             )
     head = ["metric", "what it is", "good is", *(run.name for run in runs)]
     caption = "Continual metrics of place accuracy, 95 % intervals over test walks (docs/measures.md has the formulas)"
