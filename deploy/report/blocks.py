@@ -134,7 +134,7 @@ def _decimal(value: float, digits: int) -> str:
 def read_score(row: Any) -> Result:
     """Reads a score of a row of `evaluations.jsonl`, or the reason in its place."""
     if not isinstance(row, Mapping):
-        return NotMeasurable("the row does not hold it")
+        return NotMeasurable("the rows of this run do not hold it")
     found: Mapping[str, Any] = row  # pyright: ignore[reportUnknownVariableType]
     if "not_measurable" in found:
         return NotMeasurable(str(found["not_measurable"]))

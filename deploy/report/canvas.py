@@ -27,6 +27,7 @@ WIDE, NARROW = 920, 356
 
 _STYLE = {
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "image.composite_image": False,
     "font.size": 11.5,
     "text.color": Tint.INK.value,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deploy.report.blocks import Section, figure, legend, missing, read_score
 from deploy.report.canvas import Canvas, drawing
-from deploy.report.material import Material, Report, Series
+from deploy.report.material import Material, Report, Series, sparse
 from deploy.report.tints import KIND_TINTS, Tint
 from evaluator.scores import NotMeasurable
 from evaluator.times.contrasts import Contrast, placebo
@@ -55,6 +55,7 @@ _LAW_CAPTION = (
     "means over experiences with one standard error, and the two laws of forgetting fitted to them."
 )
 _LAW_GOOD = "1 is nothing forgotten, 0 everything. A curve that stays high is good; how it falls tells the laws apart."
+_MOST_DOTS = 1500
 
 
 def section(report: Report) -> Section:
@@ -103,6 +104,7 @@ def _kinds(run: Material) -> str:
 def _contrasts(report: Report) -> str:
     title = "What was trained on against its controls"
     run, rows = report.first, [row for row in report.summary.versions if row["run"] == 0]
+    rows = [rows[index] for index in sparse(len(rows))]
     series = {name: Series.of([read_score(row[name]) for row in rows]) for name in ("episodic", "world")}
     if not any(of.known for of in series.values()):
         why = report.summary.parts["episodic"]
@@ -155,6 +157,7 @@ def _by_age(report: Report) -> str:
         return missing(title, reason, _AGE_CAPTION)
     noise = placebo(run).full_NV
     noise = noise[np.isfinite(noise)]
+    marker = "." if np.isfinite(d_NV).sum() < _MOST_DOTS else None
 
     def paint(canvas: Canvas) -> None:
         [axes] = canvas.panels(1, height=260 if canvas.wide else 210)
@@ -165,7 +168,7 @@ def _by_age(report: Report) -> str:
             axes.axhline(theta.theta, color=Tint.INK, linewidth=1, linestyle="--")
         for age_V, d_V in zip(age_NV, d_NV, strict=True):
             known = np.isfinite(d_V)
-            axes.plot(age_V[known], d_V[known], color=Tint.BLUE, alpha=0.35, linewidth=0.8, marker=".", markersize=3)
+            axes.plot(age_V[known], d_V[known], color=Tint.BLUE, alpha=0.35, linewidth=0.8, marker=marker, markersize=3)
         middle = _medians(age_NV, d_NV)
         axes.plot(*middle, color=Tint.INK, linewidth=2.2)
         log_clock(axes)

@@ -128,7 +128,7 @@ def _paint(canvas: Canvas, run: Material, grid: Grid) -> None:
     top += lane * len(actors) + 4
     start, end = run.span
     edges = np.linspace(start, end, _COLUMNS[canvas.wide] + 1)
-    shown_RT = grid.on_clock(run.minutes_V, edges[:-1])
+    shown_RT = grid.on_clock((run.run.time_V - run.origin) / 60, edges[:-1])
     limit = float(np.nanpercentile(np.abs(grid.bits_RV), 98)) or 1.0
     last: Axes | None = None
     for kind, (_, name) in _KINDS.items():

@@ -26,6 +26,9 @@ from evaluator.times.analysis import Analysis
 from evaluator.times.study import Run
 from evaluator.times.summary import Summary, summarise
 
+MOST_SHOWN = 240
+"""Most versions that a figure over time shows, evenly spaced: a page must stay small."""
+
 type Row = Mapping[str, Any]
 
 _METRIC = re.compile(r"engram_(?P<name>[a-z_0-9]+)(?:\{(?P<labels>.*)\})?$")
@@ -100,19 +103,25 @@ class Material:
         return min(known, default=0.0)
 
     @property
+    def shown(self) -> Sequence[Row]:
+        """The versions that figures over time show, the last one among them."""
+        number = len(self.heads)
+        return [self.heads[index] for index in sparse(number)] if number > MOST_SHOWN else self.heads
+
+    @property
     def minutes_V(self) -> NDArray[np.float64]:
-        """When each version was made."""
-        return (np.array([float(head["system_time"]) for head in self.heads]) - self.origin) / 60
+        """When each of them was made."""
+        return (np.array([float(head["system_time"]) for head in self.shown]) - self.origin) / 60
 
     @property
     def span(self) -> tuple[float, float]:
         """First and last minute that figures over time show."""
-        ends = [(visit.end - self.origin) / 60 for visit in self.visits] + self.minutes_V.tolist()
-        return 0.0, max([*ends, 0.5])
+        ends = [visit.end for visit in self.visits] + [float(head["system_time"]) for head in self.heads]
+        return 0.0, max([(end - self.origin) / 60 for end in ends] + [0.5])
 
     def series(self, *path: str) -> Series:
-        """Follows a score through the rows of all versions, by the names that lead to it."""
-        return Series.of([read_score(_dig(head, path)) for head in self.heads])
+        """Follows a score through the rows of the versions shown, by the names that lead to it."""
+        return Series.of([read_score(_dig(head, path)) for head in self.shown])
 
     def last(self, *path: str) -> Result:
         """The same score at the last version."""
@@ -154,6 +163,11 @@ class Report:
     def first(self) -> Material:
         """The run that figures show."""
         return self.runs[0]
+
+
+def sparse(number: int) -> list[int]:
+    """Picks at most `MOST_SHOWN` of so many things, evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, max(number - 1, 0), min(number, MOST_SHOWN)).round().astype(int)).tolist()
 
 
 def gather(folders: Sequence[Path]) -> Report:

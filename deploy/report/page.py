@@ -6,14 +6,15 @@ from pathlib import Path
 
 from deploy.report import attention, curves, facts, heat, neighbours, probes, survival, verdict, worlds
 from deploy.report.blocks import Section
-from deploy.report.material import Report, gather
+from deploy.report.material import MOST_SHOWN, Report, gather
 from deploy.report.seen import look
 from deploy.report.style import STYLE
 
 _HOW = (
     "Shaded bands and brackets are 95 % intervals. They say how far the numbers of this run would move with other "
     "walks, visits or worlds, not with another seed: for that, run several seeds and give all their directories to "
-    "`engram report`. Formulas and sources are in docs/measures.md; the numbers behind everything here are in "
+    f"`engram report`. Figures over time show at most {MOST_SHOWN} versions, evenly spaced. "
+    "Formulas and sources are in docs/measures.md; the numbers behind everything here are in "
     "evaluations.jsonl."
 )
 

@@ -130,5 +130,5 @@ def health(report: Report) -> Section:
 
 
 def _numbers(run: Material, encoder: str, name: str) -> NDArray[np.float64]:
-    found: list[float | None] = [head["health"].get(encoder, {}).get(name) for head in run.heads]
+    found: list[float | None] = [head["health"].get(encoder, {}).get(name) for head in run.shown]
     return np.array([np.nan if value is None else value for value in found], np.float64)

@@ -3,8 +3,7 @@
 from html import escape
 
 from deploy.report.blocks import Section, number
-from deploy.report.material import Report
-from deploy.rundir import read_rows
+from deploy.report.material import Material, Report
 from deploy.summary import read_evaluations, sentence
 from evaluator.continual.metrics import Metric
 from evaluator.scores import NotMeasurable, Result, Score
@@ -31,7 +30,7 @@ def section(report: Report) -> Section:
             run.continual.scores[Metric.BWT], "place accuracy now, against when each world had just been learned",
             "earlier worlds have gained", "earlier worlds have lost",
         )),
-        ("Features", sentence(next(reversed(read_evaluations(read_rows(run.folder / "evaluations.jsonl"))), None))),
+        ("Features", _features(run)),
         ("Health", _health(report)),
     ]  # fmt: skip
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in said)
@@ -69,11 +68,16 @@ def _time(part: object, what: str) -> str:
     return f"It took an experience {number(middle, 0)} seconds {what} (median; {seen})."
 
 
+def _features(run: Material) -> str:
+    last = run.heads[-1:] if run.heads and "probes" in run.heads[-1] else []
+    return sentence(next(iter(read_evaluations(last)), None))
+
+
 def _health(report: Report) -> str:
     rows = [row for row in report.summary.versions if row["run"] == 0]
     if not rows:
         return "No version was measured."
     sick = sum(not row["healthy"] for row in rows)
     if not sick:
-        return f"None of {len(rows)} measured versions had collapsed."
+        return f"All {len(rows)} measured versions were healthy: no collapse."
     return f"{sick} of {len(rows)} measured versions had collapsed: what is said of those means little."

@@ -115,8 +115,8 @@ def _continual(runs: Sequence[Material]) -> str:
         if found.tasks:
             order = "; ".join(", ".join(worlds) for worlds in found.tasks)
             notes.append(
-                f"{run.name}: worlds in the order of their first visits, which are the task boundaries: {order}. Worlds "
-                f"joined by a comma had no measurement between their first visits and count as one task. "
+                f"{run.name}: worlds in the order of their first visits, which are the task boundaries: {order}. "
+                f"Worlds joined by a comma had no measurement between their first visits and count as one task. "
                 f"{found.returns} returns to known worlds, {len(found.changes)} changes of world with a measurement on "
                 f"either side."
             )
