@@ -126,7 +126,7 @@ def _contrasts(report: Report) -> str:
             axes.set_ylabel("difference in bits")
             axes.set_xlabel("minutes since the first frame")
             if not of.known:
-                axes.text(0.5, 0.5, "not measurable", transform=axes.transAxes, ha="center", color=Tint.GREY)
+                absent(axes)
 
     reasons = [
         f"{name.capitalize()} contrast: not measurable, because {why.because}."
@@ -137,6 +137,12 @@ def _contrasts(report: Report) -> str:
         title, drawing("contrast", title, paint), " ".join([_CONTRAST_CAPTION, *reasons]), good=_CONTRAST_GOOD,
         controls="Withheld blocks of the same visit; placebo worlds. All at the same version.",
     )  # fmt: skip
+
+
+def absent(axes: Axes) -> None:
+    """Says in a panel that there is nothing to show; the caption says why."""
+    axes.set_yticks([])
+    axes.text(0.5, 0.6, "not measurable", transform=axes.transAxes, ha="center", color=Tint.GREY)
 
 
 def _limits(series: Series) -> tuple[float, float]:

@@ -92,7 +92,7 @@ def _measuring(config: RunConfig, versions: int) -> str:
 
 def _lived(runs: Sequence[Material]) -> str:
     names = {
-        "length": [clock(run.metric("driver", "driver_elapsed_seconds") or 0.0) for run in runs],
+        "length": [_clock(run.metric("driver", "driver_elapsed_seconds")) for run in runs],
         "frames captured": [_number(run.metric("actor", "actor_captured_frames_total")) for run in runs],
         "lost before the stream": [_number(run.metric("actor", "actor_dropped_frames_total")) for run in runs],
         "written to the stream": [_number(run.metric("actor", "actor_written_frames_total")) for run in runs],
@@ -147,6 +147,10 @@ def _event(row: Row) -> list[str]:
 
 def _plural(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _clock(seconds: float | None) -> str:
+    return "–" if seconds is None else clock(seconds)
 
 
 def _number(value: float | None, digits: int = 0) -> str:

@@ -149,7 +149,7 @@ def _paint(canvas: Canvas, run: Material, grid: Grid) -> None:
     picture(bar, np.linspace(-limit, limit, 64)[None], limit, (-limit, limit, 0, 1))
     no_ticks(bar)
     bar.set_xlim(-limit, limit)
-    bar.set_xticks([-limit, 0, limit], [f"−{limit:.2g}", "no more", f"+{limit:.2g} bits"])
+    bar.set_xticks([-limit, 0, limit], [f"−{limit:.2g}", "equal", f"+{limit:.2g} bits"])
     canvas.extend(24)
 
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from deploy.report.blocks import Reasons, Section, figure, legend, missing, table
 from deploy.report.canvas import Canvas, drawing
+from deploy.report.curves import absent
 from deploy.report.material import Report
 from deploy.report.tints import Tint
 from evaluator.scores import NotMeasurable, Score
@@ -75,13 +76,13 @@ def survival_section(summary: Summary) -> str:
         for axes, (name, part) in zip(canvas.panels(2, height=190, columns=canvas.pair), parts.items(), strict=True):
             axes.set_title(names[name], loc="left")
             if isinstance(part, TimeSummary) and part.curve is not None:
+                axes.set_ylim(0, 1.03)
+                axes.set_ylabel("share")
                 _curve(axes, part, Tint.BLUE if name == "t_mem" else Tint.ORANGE)
                 axes.set_xlabel("seconds since it was lived" if name == "t_mem" else "seconds since its last gradient")
             else:
-                axes.text(0.5, 0.5, "not measurable", transform=axes.transAxes, ha="center", color=Tint.GREY)
+                absent(axes)
                 axes.set_xticks([])
-            axes.set_ylim(0, 1.03)
-            axes.set_ylabel("share")
 
     said = [_CAPTION]
     for name, why in reasons.items():

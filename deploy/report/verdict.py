@@ -69,8 +69,9 @@ def _time(part: object, what: str) -> str:
 
 
 def _features(run: Material) -> str:
-    last = run.heads[-1:] if run.heads and "probes" in run.heads[-1] else []
-    return sentence(next(iter(read_evaluations(last)), None))
+    if run.heads and "probes" not in run.heads[-1]:
+        return "Not measurable, because the rows of this run hold no probe scores."
+    return sentence(next(iter(read_evaluations(run.heads[-1:])), None))
 
 
 def _health(report: Report) -> str:
