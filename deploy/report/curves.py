@@ -1,6 +1,6 @@
 """How memory comes and goes: kinds of experiences, contrasts at one version, every experience by its age.
 
-Shapes: V versions, N experiences.
+Shapes: V versions, N experiences, B bins of age.
 """
 
 # pyright: reportUnknownMemberType=false
@@ -225,7 +225,8 @@ def _law(report: Report) -> str:
     if not isinstance(laws, Laws):
         reason = laws if isinstance(laws, NotMeasurable) else "there is no fit"
         return missing(title, reason, _LAW_CAPTION)
-    age, kept, error = np.array(laws.points).T
+    points_3B: NDArray[np.float64] = np.array(laws.points, np.float64).T
+    age, kept, error = points_3B
     grid = np.exp(np.linspace(np.log(age.min()), np.log(age.max()), 80))
     exponential, power = laws.exponential.parameters, laws.power.parameters
 

@@ -118,7 +118,7 @@ def _continual(runs: Sequence[Material]) -> str:
                 f"{run.name}: worlds in the order of their first visits, which are the task boundaries: {order}. "
                 f"Worlds joined by a comma had no measurement between their first visits and count as one task. "
                 f"{found.returns} returns to known worlds, {len(found.changes)} changes of world with a measurement on "
-                f"either side."
+                f"either side; {found.unmeasured} versions without place scores left out."
             )
     head = ["metric", "what it is", "good is", *(run.name for run in runs)]
     caption = "Continual metrics of place accuracy, 95 % intervals over test walks (docs/measures.md has the formulas)"

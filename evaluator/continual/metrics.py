@@ -58,6 +58,7 @@ class Continual:
         scores: Every metric; `recovery` in seconds, the others in accuracy.
         tasks: Names of the worlds of each task.
         versions: Versions with place scores.
+        unmeasured: Versions left out for want of them.
         returns: Visits to a world that had been visited before.
         changes: World changes with a version on either side.
     """
@@ -65,6 +66,7 @@ class Continual:
     scores: Mapping[Metric, Result]
     tasks: Sequence[Sequence[str]] = ()
     versions: int = 0
+    unmeasured: int = 0
     returns: int = 0
     changes: Sequence[WorldChange] = ()
 
@@ -73,6 +75,7 @@ class Continual:
         return {
             "tasks": [list(worlds) for worlds in self.tasks],
             "versions": self.versions,
+            "unmeasured": self.unmeasured,
             "returns": self.returns,
             "changes": len(self.changes),
             **{str(metric): result.row() for metric, result in self.scores.items()},
@@ -102,6 +105,7 @@ def continual(stream: Stream | NotMeasurable) -> Continual:
         scores=scores,
         tasks=[[stream.worlds[w] for w in np.flatnonzero(tasks.task_W == task)] for task in range(len(tasks))],
         versions=len(stream.time_V),
+        unmeasured=stream.unmeasured,
         returns=len(stream.visits) - len({visit.world for visit in stream.visits}),
         changes=changes,
     )

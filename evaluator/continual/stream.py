@@ -51,7 +51,6 @@ class Stream:
 
     Attributes:
         time_V: System time at which each version was made, s, ascending.
-        version_V: Its number.
         worlds: Worlds of the probe set that have a place score; the visited ones first, by their first visits.
         first_W: System time of the first visit; infinite where there was none.
         right_VC: Frames told right in each test walk.
@@ -63,7 +62,6 @@ class Stream:
     """
 
     time_V: Floats
-    version_V: Ints
     worlds: tuple[str, ...]
     first_W: Floats
     right_VC: Floats
@@ -80,11 +78,6 @@ class Stream:
         heads = {row["version"]: row for row in known if row.get("schema") == SCHEMA and row.get("row") == "evaluation"}
         ordered = sorted(heads.values(), key=lambda row: (row["system_time"], row["version"]))
         return _assemble(ordered, visits_of(known))
-
-    @property
-    def visited(self) -> int:
-        """How many worlds were visited: the first so many of `worlds`."""
-        return int(np.isfinite(self.first_W).sum())
 
     @cached_property
     def accuracy_VW(self) -> Floats:
@@ -189,7 +182,6 @@ def _assemble(heads: list[Row], visits: tuple[Visit, ...]) -> "Stream | NotMeasu
     base = _counts(same[-1], "random")
     return Stream(
         time_V=np.array([head["system_time"] for head in same], np.float64),
-        version_V=np.array([head["version"] for head in same], np.int64),
         worlds=tuple(worlds),
         first_W=np.array([first.get(world, inf) for world in worlds]),
         right_VC=np.array([_joined(_counts(head, "trained"), worlds, 0) for head in same]),

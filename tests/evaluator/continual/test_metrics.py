@@ -92,7 +92,7 @@ def test_the_spread_of_replicates_is_the_standard_error_of_the_mean_also_with_fe
     worlds, walks = 6, 3
     right_C = rng.integers(0, 50, worlds * walks).astype(float)
     made = Stream(
-        time_V=np.zeros(1), version_V=np.zeros(1, np.int64), worlds=tuple(map(str, range(worlds))),
+        time_V=np.zeros(1), worlds=tuple(map(str, range(worlds))),
         first_W=np.zeros(worlds), right_VC=right_C[None], asked_C=np.full(worlds * walks, 50.0), base_C=right_C,
         world_C=np.repeat(np.arange(worlds), walks), visits=(),
     )  # fmt: skip
