@@ -33,6 +33,7 @@ usage: engram COMMAND [OPTIONS]
   probe     grade a frozen encoder on pictures or a tour  engram probe runs/a --data pictures --protocol fast
   maps      draw what patches look like to an encoder     engram maps runs/a
   evaluate  how long it took to memorise and to forget    engram evaluate runs/a
+  report    one page that shows what a run remembered     engram report runs/a
   worlds    list the worlds that actors can live in       engram worlds
   bench     measure how fast a part is on this machine    engram bench learner --preset vit_l16
 
@@ -105,6 +106,7 @@ def _dispatch(words: list[str]) -> int:
         "maps": commands.maps,
         "convert": commands.convert,
         "evaluate": commands.evaluate,
+        "report": commands.report,
         "worlds": commands.worlds,
         "bench": commands.bench,
     }

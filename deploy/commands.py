@@ -48,6 +48,24 @@ class Maps:
     """PNG file; empty for report/features.png in the run directory."""
 
 
+@dataclass(frozen=True)
+class ReportCommand:
+    """Write one HTML page that shows what a run remembered, forgot and learned, and how to read it.
+
+    The page needs nothing else: no network, no scripts. Several run directories are seeds of one study: tables show
+    them side by side, times pool them, figures show the first.
+
+    Examples:
+      engram report runs/a
+      engram report runs/a-0 runs/a-1 runs/a-2 --out study.html
+    """
+
+    run_dirs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run directories, of finished or live runs."""
+    out: Path = Path()
+    """HTML file; empty for report/report.html in the first run directory."""
+
+
 def record(words: list[str]) -> int:
     """Runs `engram record` with the words after it; returns the exit code."""
     path = None
@@ -161,6 +179,20 @@ def evaluate(words: list[str]) -> int:
     from deploy.evaluate import evaluate as evaluate_runs
 
     return evaluate_runs(words)
+
+
+def report(words: list[str]) -> int:
+    """Runs `engram report` with the words after it; returns the exit code."""
+    asked = tyro.cli(ReportCommand, args=words, prog="engram report")
+    if not asked.run_dirs:
+        raise ConfigError("run_dirs", "", "must name a run directory")
+    for folder in asked.run_dirs:
+        if not (folder / "evaluations.jsonl").is_file():
+            raise ConfigError("run_dirs", str(folder), "must be a run directory with evaluations.jsonl")
+    from deploy.report.page import write
+
+    print(write(asked.run_dirs, asked.run_dirs[0] / "report" / "report.html" if asked.out == Path() else asked.out))
+    return 0
 
 
 def worlds(words: list[str]) -> int:

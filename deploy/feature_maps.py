@@ -64,7 +64,7 @@ def draw(encoder: VisionTransformer, probe_set: ProbeSet, path: Path, *, title: 
         `path`.
     """
     worlds = probe_set.spec.names
-    chosen = [_frames_of(probe_set, world) for world in range(len(worlds))]
+    chosen = [frames_of(probe_set, world) for world in range(len(worlds))]
     frames_BHWC = probe_set.frames[np.concatenate(chosen)]
     colours_BRS3 = principal_colours(encoder, frames_BHWC)
     figure = Figure(figsize=(1.25 * 2 * FRAMES + 1.5, 1.25 * len(worlds) + 0.6), dpi=110)
@@ -87,10 +87,10 @@ def draw(encoder: VisionTransformer, probe_set: ProbeSet, path: Path, *, title: 
     return path
 
 
-def _frames_of(probe_set: ProbeSet, world: int) -> Sequence[int]:
-    """Frames of one world from the middle of test walks that lie apart."""
+def frames_of(probe_set: ProbeSet, world: int, count: int = FRAMES) -> Sequence[int]:
+    """Picks frames of one world from the middle of test walks that lie apart."""
     tests = np.unique(probe_set.walk[(probe_set.world == world) & probe_set.is_test])
-    walks = tests[np.linspace(0, len(tests) - 1, FRAMES).round().astype(int)]
+    walks = tests[np.linspace(0, len(tests) - 1, count).round().astype(int)]
     middle = probe_set.spec.frames // 2
     return [
         int(np.flatnonzero(probe_set.walk == walk)[(middle + number) % probe_set.spec.frames])

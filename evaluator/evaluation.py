@@ -15,6 +15,7 @@ from evaluator.experiences import ArchiveCounts
 from evaluator.health import Health
 from evaluator.memory.measures import Halved, Measure, Remembered
 from evaluator.memory.meter import Found
+from evaluator.places import Places
 from evaluator.probes import Task
 from evaluator.schedule import Plan
 from evaluator.scores import NotMeasurable, Result, Score, mean_sample
@@ -48,6 +49,7 @@ class Evaluation:
         probes: Scores of linear probes by task and encoder.
         gains: Score of the trained encoder's linear probe − that of the random one, walks drawn in pairs, by task.
         knn: Scores of nearest neighbours by task and encoder.
+        places: The linear place score of each world, by encoder.
         health: State of the features by encoder, pixels left out.
         memory: The four measures of every experience that was measured, also of those that ended later.
         means: Mean of each measure by kind: see `means`.
@@ -72,6 +74,9 @@ class Evaluation:
     counts: ArchiveCounts
     plan: Plan
     skipped: int
+    places: Mapping[EncoderName, Mapping[str, Places | NotMeasurable]] = field(
+        default_factory=dict[EncoderName, Mapping[str, Places | NotMeasurable]]
+    )
     cost: Mapping[str, float] = field(default_factory=dict[str, float])
     lives: int = 1
     exposed: Mapping[str, Exposed] = field(default_factory=dict[str, Exposed])
@@ -99,6 +104,7 @@ class Evaluation:
             "probes": {str(task): _rows(scores) for task, scores in self.probes.items()},
             "gains": _rows(self.gains),
             "knn": {str(task): _rows(scores) for task, scores in self.knn.items()},
+            "places": {str(name): _rows(of_world) for name, of_world in self.places.items()},
             "health": _rows(self.health),
             "learner_health": {name: value if isfinite(value) else None for name, value in self.info.health.items()},
             "losses": {str(kind): of_kind[Measure.LOSS].row() for kind, of_kind in self.means.items()},
@@ -165,7 +171,7 @@ def _age(item: Remembered, info: VersionInfo) -> float:
     return (info.created_ns - item.experience.ended_ns) / 1e9
 
 
-def _rows(results: "Mapping[Any, Score | Halved | NotMeasurable | Health]") -> dict[str, Any]:
+def _rows(results: "Mapping[Any, Score | Halved | Places | NotMeasurable | Health]") -> dict[str, Any]:
     return {str(name): result.row() for name, result in results.items()}
 
 

@@ -162,6 +162,7 @@ class Evaluator:
             probes={task: {name: of.linear[task] for name, of in scores.items()} for task in Task},
             gains=scores[EncoderName.TRAINED].gain_over(scores[EncoderName.RANDOM]),
             knn={task: {n: of.knn[task] for n, of in scores.items()} for task in (Task.WORLD, Task.PLACE)},
+            places={name: self._probes.places(of) for name, of in scores.items()} if self._probes else {},
             health=health,
             memory=found,
             means=means(found.experiences, info),

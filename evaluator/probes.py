@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from evaluator.encoders import Pause, fault
 from evaluator.folds import UNCHOSEN, Bools, Fold, Ints, Split, chooser, strongest_best
+from evaluator.places import Places, by_world
 from evaluator.probeset import ProbeSet
 from evaluator.ridge import Floats, Standardiser, one_against_rest
 from evaluator.scores import NotMeasurable, Result, Sample, cluster_sums, divide, mean_sample
@@ -91,11 +92,13 @@ class _Places:
     """Place task of one world.
 
     Attributes:
+        world: Its name.
         split: Frames in cells with enough training frames.
         cell: Number of the cell within the task, −1 elsewhere, int64 [N].
         cells: How many cells.
     """
 
+    world: str
     split: Split
     cell: Ints
     cells: int
@@ -131,6 +134,10 @@ class Probes:
             {Task.WORLD: world, Task.PLACE: place, Task.HEADING: heading, Task.DEPTH: depth},
             {Task.WORLD: world_knn, Task.PLACE: place_knn},
         )
+
+    def places(self, scores: ProbeScores) -> dict[str, Places | NotMeasurable]:
+        """Takes the linear place score of an encoder apart; worlds without a place task are left out."""
+        return by_world(scores.samples[Task.PLACE], [task.world for task in self._places])
 
     def _obstacle(self, features_ND: NDArray[np.float32]) -> str:
         if because := fault(features_ND):
@@ -179,7 +186,8 @@ class Probes:
         if len(kept) < 2 or not (chosen & self._set.is_test).any():
             return None
         label_N = np.where(chosen, np.searchsorted(kept, cell_N), -1)
-        return _Places(split=self._split.among(chosen), cell=label_N, cells=len(kept))
+        name = self._set.spec.names[world]
+        return _Places(world=name, split=self._split.among(chosen), cell=label_N, cells=len(kept))
 
     def _place(self, features_ND: NDArray[np.float32], pause: Pause) -> tuple[Sampled, Sampled]:
         """Scores each world's own place probe, with one λ for all worlds."""

@@ -110,7 +110,7 @@ class Sample:
     def _result(self, value: float, replicates: Callable[[], NDArray[np.float64]]) -> Result:
         if not np.isfinite(value):
             return NotMeasurable(self.undefined)
-        low, high = _interval(replicates()) if len(self.sums_CS) > 1 else (None, None)
+        low, high = interval(replicates()) if len(self.sums_CS) > 1 else (None, None)
         return Score(value=value, low=low, high=high, frames=self.frames, clusters=len(self.sums_CS))
 
     def _value(self) -> float:
@@ -140,7 +140,8 @@ def divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> 
     return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
 
 
-def _interval(values_R: NDArray[np.float64]) -> tuple[float | None, float | None]:
+def interval(values_R: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """Takes the percentile interval of replicates; none where fewer than half of them are finite."""
     finite_R = values_R[np.isfinite(values_R)]
     if len(finite_R) < REPLICATES / 2:
         return None, None
