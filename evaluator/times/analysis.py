@@ -1,0 +1,156 @@
+"""One study taken through the whole chain, each link computed once: what the summary and the calibration read.
+
+Shapes: N experiences of all runs.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from evaluator.scores import NotMeasurable
+from evaluator.times.contrasts import Contrast, episodic
+from evaluator.times.events import CONSECUTIVE, Events, Forgetting, Outcome, forgotten, half_of_peak, memorised, rememorised
+from evaluator.times.study import Clock, Flags, Floats, Numbers, Run, Study
+from evaluator.times.survival import Durations
+from evaluator.times.threshold import Threshold, calibrate
+
+type Found = Sequence[Events]
+"""Events of each run."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Analysis:
+    """A study with its threshold and its events.
+
+    Attributes:
+        study: The study.
+        m: Measurements in a row of which a statement must hold.
+    """
+
+    study: Study
+    m: int = CONSECUTIVE
+
+    @cached_property
+    def contrasts(self) -> list[Contrast]:
+        """Episodic contrast of each run, trained as the ledger says."""
+        return [episodic(run) for run in self.study.runs]
+
+    @cached_property
+    def assigned(self) -> list[Contrast]:
+        """Intention-to-treat contrast of each run."""
+        return [episodic(run, assigned=True) for run in self.study.runs]
+
+    @cached_property
+    def threshold(self) -> Threshold | NotMeasurable:
+        """θ of all runs, or why there is none; without contrasts it would be of no use."""
+        if not any(run.names for run in self.study.runs):
+            return NotMeasurable("there are no experience rows of schema 2")
+        if not any(len(contrast.experience_N) for contrast in self.contrasts):
+            return NotMeasurable("no visit has both an exposed and a withheld experience: D has no controls")
+        return calibrate(self.study, self.m)
+
+    @cached_property
+    def memorised(self) -> Found | NotMeasurable:
+        """T_mem."""
+        return self._by_run(self.contrasts, memorised)
+
+    @cached_property
+    def memorised_assigned(self) -> Found | NotMeasurable:
+        """T_mem of everything that learners were allowed to train on."""
+        return self._by_run(self.assigned, memorised)
+
+    @cached_property
+    def half_peak(self) -> Found | NotMeasurable:
+        """Time to half of the peak."""
+        return self._by_run(self.contrasts, half_of_peak)
+
+    @cached_property
+    def gone(self) -> Sequence[Forgetting] | NotMeasurable:
+        """T_forget, and what it was found in."""
+        if isinstance(self.memorised, NotMeasurable):
+            return self.memorised
+        parts = zip(self.study.runs, self.contrasts, self.memorised, strict=True)
+        return [forgotten(run, contrast, known, self.m) for run, contrast, known in parts]
+
+    @cached_property
+    def forgotten(self) -> Found | NotMeasurable:
+        """T_forget."""
+        return self.gone if isinstance(self.gone, NotMeasurable) else [one.events for one in self.gone]
+
+    @cached_property
+    def rememorised(self) -> Found | NotMeasurable:
+        """From being forgotten to being a memory again."""
+        if isinstance(self.gone, NotMeasurable) or isinstance(self.threshold, NotMeasurable):
+            return self.gone if isinstance(self.gone, NotMeasurable) else NotMeasurable("there is no θ")
+        theta = self.threshold.theta
+        return [rememorised(run, one, theta, self.m) for run, one in zip(self.study.runs, self.gone, strict=True)]
+
+    @cached_property
+    def learning(self) -> Found | NotMeasurable:
+        """Learning latency: T_mem counted from the first use in a gradient instead of capture."""
+        if isinstance(self.memorised, NotMeasurable):
+            return self.memorised
+        return [_since_first_use(run, known) for run, known in zip(self.study.runs, self.memorised, strict=True)]
+
+    def durations(self, found: Found, clock: Clock = Clock.SECONDS, which: Callable[[Run], Flags] | None = None) -> Durations:
+        """Puts the events of all runs on one clock.
+
+        Args:
+            found: Events of each run.
+            clock: In what to count.
+            which: Chooses among the experiences of a run; all by default.
+        """
+        if which is not None:
+            found = [
+                events.pick(which(run)[events.experience_N])
+                for run, events in zip(self.study.runs, found, strict=True)
+            ]
+        low: list[Floats] = []
+        high: list[Floats] = []
+        for run, events in zip(self.study.runs, found, strict=True):
+            for ends, into in ((events.low_N, low), (events.high_N, high)):
+                into.append(run.elapsed(clock, events.origin_N, ends, events.experience_N))
+        return Durations(
+            low_N=_joined(low),
+            high_N=_joined(high),
+            outcome_N=np.concatenate([events.outcome_N for events in found]) if found else np.zeros(0, np.int64),
+            cluster_N=self.clusters([events.experience_N for events in found]),
+        )
+
+    def clusters(self, experiences: Sequence[Numbers]) -> Numbers:
+        """Cluster of each experience: its run, or its visit where there is but one run."""
+        if self.study.by_run:
+            parts = [np.full(len(chosen), number, np.int64) for number, chosen in enumerate(experiences)]
+        else:
+            parts = [run.visit_E[chosen] for run, chosen in zip(self.study.runs, experiences, strict=True)]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+    def _by_run(
+        self, contrasts: Sequence[Contrast], find: Callable[[Run, Contrast, float, int], Events]
+    ) -> Found | NotMeasurable:
+        if isinstance(self.threshold, NotMeasurable):
+            return self.threshold
+        theta = self.threshold.theta
+        return [find(run, one, theta, self.m) for run, one in zip(self.study.runs, contrasts, strict=True)]
+
+
+def _since_first_use(run: Run, known: Events) -> Events:
+    """Moves the clock's start to the first use; what was never used waits with no start and is left out."""
+    used = known.pick(np.isfinite(run.first_E[known.experience_N]))
+    origin_N = np.minimum(run.first_E[used.experience_N], np.where(np.isfinite(used.high_N), used.high_N, np.inf))
+    return Events(
+        experience_N=used.experience_N,
+        origin_N=origin_N,
+        low_N=np.maximum(used.low_N, origin_N),
+        high_N=used.high_N,
+        outcome_N=np.where(
+            (used.outcome_N == Outcome.COLLAPSE) & (used.high_N <= origin_N), Outcome.CENSORED, used.outcome_N
+        ).astype(np.int64),
+        place_N=used.place_N,
+    )
+
+
+def _joined(parts: Sequence[Floats]) -> Floats:
+    return np.concatenate(parts) if parts else np.zeros(0)
