@@ -32,6 +32,7 @@ usage: engram COMMAND [OPTIONS]
   convert   bring weights in from elsewhere, or out       engram convert runs/a encoder --from engram --to hf
   probe     grade a frozen encoder on pictures or a tour  engram probe runs/a --data pictures --protocol fast
   maps      draw what patches look like to an encoder     engram maps runs/a
+  evaluate  how long it took to memorise and to forget    engram evaluate runs/a
   worlds    list the worlds that actors can live in       engram worlds
   bench     measure how fast a part is on this machine    engram bench learner --preset vit_l16
 
@@ -103,6 +104,7 @@ def _dispatch(words: list[str]) -> int:
         "probe": commands.probe,
         "maps": commands.maps,
         "convert": commands.convert,
+        "evaluate": commands.evaluate,
         "worlds": commands.worlds,
         "bench": commands.bench,
     }

@@ -156,6 +156,13 @@ def convert(words: list[str]) -> int:
     return 0
 
 
+def evaluate(words: list[str]) -> int:
+    """Runs `engram evaluate` with the words after it; returns the exit code."""
+    from deploy.evaluate import evaluate as evaluate_runs
+
+    return evaluate_runs(words)
+
+
 def worlds(words: list[str]) -> int:
     """Runs `engram worlds` with the words after it; returns the exit code."""
     if words:

@@ -1,9 +1,9 @@
 """What is planted in a simulated run, and the noise on top of it.
 
 An experience is first used in a gradient at `first`. Until its last use, at `last`, what is remembered of it rises as
-A (1 − exp(−((t − first) / τ)³)) bits; from then on it halves every `half_life` seconds. So, without noise, D reaches θ at
-first + τ (−ln(1 − θ/A))^⅓ and half of its level `half_life` seconds after the last use. Both have logarithms that vary
-normally between experiences, visits and runs.
+A (1 − exp(−((t − first) / τ)³)) bits; from then on it halves every `half_life` seconds. So, without noise, D reaches θ
+at first + τ (−ln(1 − θ/A))^⅓ and half of its level `half_life` seconds after the last use. Both have logarithms that
+vary normally between experiences, visits and runs.
 """
 
 from dataclasses import dataclass
@@ -45,9 +45,8 @@ class Noise:
         difference_PV = (run.halves_EVH[chosen, :, 0] - run.halves_EVH[chosen, :, 1])[:, healthy_V] / 2
         measured = np.isfinite(full_PV).all(axis=0)
         if len(chosen) < 3 or measured.sum() < 3:
-            raise ValueError(
-                f"noise needs three placebos at three healthy versions; there are {len(chosen)} at {int(measured.sum())}"
-            )
+            found = f"{len(chosen)} at {int(measured.sum())}"
+            raise ValueError(f"noise needs three placebos measured at three healthy versions; there are {found}")
         offset, wobble = _components(full_PV[:, measured])
         offset_half, wobble_half = _components(difference_PV[:, measured])
         return cls(offset=offset, wobble=wobble, offset_half=offset_half, wobble_half=wobble_half)
@@ -175,7 +174,7 @@ def truth(plan: Plan, theta: float, draws: int = 20001) -> tuple[float, float]:
 
 
 def _components(score_PV: Floats) -> tuple[float, float]:
-    """Deviations between rows and within them, what all rows share at a version left out: two-way analysis of variance."""
+    """Deviations between and within rows, without what all share at a version: two-way analysis of variance."""
     rows, columns = score_PV.shape
     centred = score_PV - score_PV.mean(axis=0)
     residual = centred - centred.mean(axis=1, keepdims=True)

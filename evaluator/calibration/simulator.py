@@ -34,6 +34,16 @@ class _Life:
     exposed_X: NDArray[np.int64]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Measured:
+    """When versions were made (s), which were healthy, who was measured at them, and the bits of both halves."""
+
+    time_V: Floats
+    healthy_V: NDArray[np.bool_]
+    measured_EV: NDArray[np.bool_]
+    halves_EVH: Floats
+
+
 def simulate(plan: Plan, noise: Noise, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     """Simulates one run.
 
@@ -42,7 +52,7 @@ def simulate(plan: Plan, noise: Noise, rng: np.random.Generator) -> Iterator[dic
     """
     life = _live(plan, rng)
     time_V = np.arange(plan.every, plan.duration + 1e-9, plan.every)
-    visit_X = np.array([int(life.visits[index].rpartition(".")[2]) for index in life.exposed_X])
+    visit_X = life.exposed_X // plan.blocks
     run = rng.normal(0.0, plan.spread_run, 2)
     shift = run[:, None] + rng.normal(0.0, plan.spread_visit, (2, plan.visits))
     planted = Planted.draw(plan, (shift[0, visit_X], shift[1, visit_X]), rng)
@@ -51,9 +61,13 @@ def simulate(plan: Plan, noise: Noise, rng: np.random.Generator) -> Iterator[dic
     memory_EV[life.exposed_X] = planted.remembered(since_XV)
     collapse = plan.duration * rng.uniform(0.6, 1.0) if rng.random() < plan.collapses else np.inf
     healthy_V = time_V < collapse
-    halves_EVH = _scores(memory_EV, noise, healthy_V, rng)
-    measured_EV = _measured(plan, life, planted, time_V)
-    yield from _rows(plan, life, planted, time_V, healthy_V, halves_EVH, measured_EV)
+    measured = _Measured(
+        time_V=time_V,
+        healthy_V=healthy_V,
+        measured_EV=_measured(plan, life, planted, time_V),
+        halves_EVH=_scores(memory_EV, noise, healthy_V, rng),
+    )
+    yield from _rows(plan, life, planted, measured)
 
 
 def _live(plan: Plan, rng: np.random.Generator) -> _Life:
@@ -83,13 +97,15 @@ def _live(plan: Plan, rng: np.random.Generator) -> _Life:
 
 
 def _scores(memory_EV: Floats, noise: Noise, healthy_V: NDArray[np.bool_], rng: np.random.Generator) -> Floats:
-    """Bits of both halves: what is known of the world, what is remembered, and noise; after a collapse noise about 0."""
+    """Bits of both halves: what is known of the world, what is remembered, noise; after a collapse noise about 0."""
     experiences, versions = memory_EV.shape
-    general_V = 0.5 * np.arange(versions) / versions + rng.normal(0.0, 0.05, versions)
-    full_EV = memory_EV + general_V + rng.normal(0.0, noise.offset, (experiences, 1))
-    full_EV += rng.normal(0.0, noise.wobble, memory_EV.shape)
-    apart_EV = rng.normal(0.0, noise.offset_half, (experiences, 1)) + rng.normal(0.0, noise.wobble_half, memory_EV.shape)
-    halves_EVH = np.stack([full_EV + apart_EV, full_EV - apart_EV], axis=-1)
+    general_V: Floats = 0.5 * np.arange(versions) / versions + rng.normal(0.0, 0.05, versions)
+    full_EV: Floats = memory_EV + general_V + rng.normal(0.0, noise.offset, (experiences, 1))
+    full_EV = full_EV + rng.normal(0.0, noise.wobble, memory_EV.shape)
+    apart_EV = rng.normal(0.0, noise.offset_half, (experiences, 1)) + rng.normal(
+        0.0, noise.wobble_half, memory_EV.shape
+    )
+    halves_EVH: Floats = np.stack([full_EV + apart_EV, full_EV - apart_EV], axis=-1)
     return np.where(healthy_V[:, None], halves_EVH, rng.normal(0.0, 0.02, halves_EVH.shape))
 
 
@@ -113,15 +129,8 @@ def _measured(plan: Plan, life: _Life, planted: Planted, time_V: Floats) -> NDAr
     return measured_EV
 
 
-def _rows(
-    plan: Plan,
-    life: _Life,
-    planted: Planted,
-    time_V: Floats,
-    healthy_V: NDArray[np.bool_],
-    halves_EVH: Floats,
-    measured_EV: NDArray[np.bool_],
-) -> Iterator[dict[str, Any]]:
+def _rows(plan: Plan, life: _Life, planted: Planted, found: _Measured) -> Iterator[dict[str, Any]]:
+    time_V = found.time_V
     absent: dict[str, Any] = dict.fromkeys(("admitted_step", "first_step", "last_step", "first_ns", "last_ns"))
     base: list[dict[str, Any]] = [
         {
@@ -145,8 +154,7 @@ def _rows(
     ]
     origin_X = life.start_E[life.exposed_X]
     place = {index: number for number, index in enumerate(life.exposed_X.tolist())}
-    uses_XV = np.floor(np.minimum(time_V, (origin_X + planted.last)[:, None]) - (origin_X + planted.first)[:, None])
-    values_EVH: list[list[list[float]]] = halves_EVH.tolist()
+    values_EVH: list[list[list[float]]] = found.halves_EVH.tolist()
     for column, now in enumerate(time_V.tolist()):
         head = {
             "version": column + 1,
@@ -154,7 +162,7 @@ def _rows(
             "system_time": EPOCH + now,
             "created_ns": round((EPOCH + now) * 1e9),
         }
-        healthy = bool(healthy_V[column])
+        healthy = bool(found.healthy_V[column])
         health = {"rankme": 20.0 if healthy else 1.1, "feature_std": 0.4 if healthy else 0.004}
         yield {
             "schema": SCHEMA,
@@ -164,23 +172,23 @@ def _rows(
             "health": {"trained": health},
             "learner_health": health,
         }
-        for index in np.flatnonzero(measured_EV[:, column]).tolist():
+        for index in np.flatnonzero(found.measured_EV[:, column]).tolist():
             halves = values_EVH[index][column]
             row = base[index] | head
             row["measures"] = {"bits": {"value": (halves[0] + halves[1]) / 2, "halves": halves}}
             exposed = place.get(index)
             if exposed is not None and now >= origin_X[exposed] + planted.admitted[exposed]:
-                row |= _ledger(plan, planted, exposed, float(origin_X[exposed]), now, float(uses_XV[exposed, column]))
+                row |= _ledger(plan, planted, exposed, origin=float(origin_X[exposed]), now=now)
             yield row
 
 
-def _ledger(plan: Plan, planted: Planted, index: int, origin: float, now: float, uses: float) -> dict[str, Any]:
+def _ledger(plan: Plan, planted: Planted, index: int, *, origin: float, now: float) -> dict[str, Any]:
     """What the ledger says of an experience at a version."""
     first, last = origin + float(planted.first[index]), min(now, origin + float(planted.last[index]))
     used = now >= first
     return {
         "ledger": "known",
-        "exposures": int(max(uses, 0.0)) + 1 if used else 0,
+        "exposures": int(last - first) + 1 if used else 0,
         "undone": 0,
         "admitted_step": int((origin + float(planted.admitted[index])) * plan.steps),
         "first_step": int(first * plan.steps) if used else -1,

@@ -1,4 +1,4 @@
-"""How long until an experience is memorised, and how long until it is forgotten: from rows of `evaluations.jsonl` alone.
+"""How long until an experience is memorised and until it is forgotten: from rows of `evaluations.jsonl` alone.
 
 Data flow::
 

@@ -11,8 +11,17 @@ import numpy as np
 
 from evaluator.scores import NotMeasurable
 from evaluator.times.contrasts import Contrast, episodic
-from evaluator.times.events import CONSECUTIVE, Events, Forgetting, Outcome, forgotten, half_of_peak, memorised, rememorised
-from evaluator.times.study import Clock, Flags, Floats, Numbers, Run, Study
+from evaluator.times.events import (
+    CONSECUTIVE,
+    Events,
+    Forgetting,
+    Outcome,
+    forgotten,
+    half_of_peak,
+    memorised,
+    rememorised,
+)
+from evaluator.times.study import Clock, Floats, Numbers, Run, Study
 from evaluator.times.survival import Durations
 from evaluator.times.threshold import Threshold, calibrate
 
@@ -94,38 +103,14 @@ class Analysis:
             return self.memorised
         return [_since_first_use(run, known) for run, known in zip(self.study.runs, self.memorised, strict=True)]
 
-    def durations(self, found: Found, clock: Clock = Clock.SECONDS, which: Callable[[Run], Flags] | None = None) -> Durations:
-        """Puts the events of all runs on one clock.
+    def durations(self, found: Found, clock: Clock = Clock.SECONDS) -> Durations:
+        """Puts the events of all runs on one clock."""
+        return durations_of(list(zip(self.study.runs, found, strict=True)), clock, by_run=self.study.by_run)
 
-        Args:
-            found: Events of each run.
-            clock: In what to count.
-            which: Chooses among the experiences of a run; all by default.
-        """
-        if which is not None:
-            found = [
-                events.pick(which(run)[events.experience_N])
-                for run, events in zip(self.study.runs, found, strict=True)
-            ]
-        low: list[Floats] = []
-        high: list[Floats] = []
-        for run, events in zip(self.study.runs, found, strict=True):
-            for ends, into in ((events.low_N, low), (events.high_N, high)):
-                into.append(run.elapsed(clock, events.origin_N, ends, events.experience_N))
-        return Durations(
-            low_N=_joined(low),
-            high_N=_joined(high),
-            outcome_N=np.concatenate([events.outcome_N for events in found]) if found else np.zeros(0, np.int64),
-            cluster_N=self.clusters([events.experience_N for events in found]),
-        )
-
-    def clusters(self, experiences: Sequence[Numbers]) -> Numbers:
-        """Cluster of each experience: its run, or its visit where there is but one run."""
-        if self.study.by_run:
-            parts = [np.full(len(chosen), number, np.int64) for number, chosen in enumerate(experiences)]
-        else:
-            parts = [run.visit_E[chosen] for run, chosen in zip(self.study.runs, experiences, strict=True)]
-        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    def clusters(self, found: Found) -> list[Numbers]:
+        """Cluster of each experience by run: its run, or its visit where there is but one run."""
+        pairs = zip(self.study.runs, found, strict=True)
+        return [_cluster(run, events, number, by_run=self.study.by_run) for number, (run, events) in enumerate(pairs)]
 
     def _by_run(
         self, contrasts: Sequence[Contrast], find: Callable[[Run, Contrast, float, int], Events]
@@ -152,5 +137,33 @@ def _since_first_use(run: Run, known: Events) -> Events:
     )
 
 
-def _joined(parts: Sequence[Floats]) -> Floats:
-    return np.concatenate(parts) if parts else np.zeros(0)
+def durations_of(
+    found: Sequence[tuple[Run, Events]], clock: Clock = Clock.SECONDS, *, by_run: bool = False
+) -> Durations:
+    """Puts events on one clock.
+
+    Args:
+        found: Events of some runs.
+        clock: In what to count.
+        by_run: Whether runs are the clusters; visits otherwise, which takes a single run.
+    """
+    low, high = (
+        _joined([run.elapsed(clock, of.origin_N, getattr(of, end), of.experience_N) for run, of in found])
+        for end in ("low_N", "high_N")
+    )
+    return Durations(
+        low_N=low,
+        high_N=high,
+        outcome_N=_joined([of.outcome_N for _, of in found]).astype(np.int64),
+        cluster_N=_joined([_cluster(run, of, number, by_run=by_run) for number, (run, of) in enumerate(found)]).astype(
+            np.int64
+        ),
+    )
+
+
+def _cluster(run: Run, events: Events, number: int, *, by_run: bool) -> Numbers:
+    return np.full(len(events.experience_N), number, np.int64) if by_run else run.visit_E[events.experience_N]
+
+
+def _joined(parts: Sequence[Floats] | Sequence[Numbers]) -> Floats:
+    return np.concatenate([np.zeros(0), *parts]).astype(np.float64)

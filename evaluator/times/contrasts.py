@@ -3,8 +3,9 @@
 Shapes: N experiences, V versions, H halves of the frames (2), L measurements of an experience.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from scipy import stats
@@ -15,6 +16,14 @@ from evaluator.times.study import Flags, Floats, Numbers, Run
 
 LEVEL = 0.95
 """Coverage of all intervals."""
+
+type OfRun = Callable[[Run], Floats]
+"""A number of each experience of a run."""
+
+
+def t_half(error: float, freedom: float) -> float:
+    """Half of the t-interval around an estimate with this standard error."""
+    return float(cast(Any, stats).t.ppf((1 + LEVEL) / 2, freedom) * error)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,7 +144,7 @@ def world_contrast(run: Run, version: int = -1) -> Result:
     spread_P = np.array([run.worlds[world][version] - _at_origins(run, world, found) for world in placebos])
     parts = np.array([values.var(ddof=1) / n, spread_P.var(ddof=1) / p])
     freedom = parts.sum() ** 2 / max((parts**2 / np.array([n - 1, p - 1])).sum(), 1e-300)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, max(freedom, 1.0)) * np.sqrt(parts.sum()))
+    half = t_half(float(np.sqrt(parts.sum())), max(float(freedom), 1.0))
     mean = float(values.mean())
     return Score(value=mean, low=mean - half, high=mean + half, frames=n + p, clusters=n)
 
@@ -155,7 +164,7 @@ def mean_at(contrast: Contrast, run: Run, version: int) -> Result:
         return Score(value=mean, low=None, high=None, frames=len(values), clusters=clusters)
     residual_C = np.bincount(np.unique(visits, return_inverse=True)[1], values - mean)
     error = np.sqrt(clusters / (clusters - 1) * (residual_C**2).sum()) / len(values)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, clusters - 1) * error)
+    half = t_half(float(error), clusters - 1)
     return Score(value=mean, low=mean - half, high=mean + half, frames=len(values), clusters=clusters)
 
 
@@ -195,23 +204,22 @@ def _next_in_turn(run: Run, chosen: Numbers, index: int, count: int) -> Numbers:
 
 def _placebo_worlds(run: Run) -> list[str]:
     visited = set(_first_visits(run))
-    names = {run.world_names[world] for world in run.world_E[run.of(Kind.PLACEBO)]}
+    worlds: list[int] = run.world_E[run.of(Kind.PLACEBO)].tolist()
+    names = {run.world_names[world] for world in worlds}
     return sorted(name for name in names - visited if name in run.worlds)
 
 
 def _first_visits(run: Run) -> dict[str, float]:
     first: dict[str, float] = {}
-    for world, start, kind in zip(run.world_E.tolist(), run.start_E.tolist(), run.kinds, strict=True):
+    for world, start, kind in zip(run.world_E, run.start_E, run.kinds, strict=True):
         if kind is not Kind.PLACEBO:
-            name = run.world_names[world]
-            first[name] = min(start, first.get(name, np.inf))
+            name = run.world_names[int(world)]
+            first[name] = min(float(start), first.get(name, np.inf))
     return first
 
 
 def _at_origins(run: Run, placebo_world: str, visited: dict[str, float]) -> float:
     """A placebo world's mean score at the w₀ of the visited worlds."""
     starts = _first_visits(run)
-    origins = [
-        np.flatnonzero((run.time_V < starts[world]) & np.isfinite(run.worlds[world]))[-1] for world in visited
-    ]
+    origins = [np.flatnonzero((run.time_V < starts[world]) & np.isfinite(run.worlds[world]))[-1] for world in visited]
     return float(run.worlds[placebo_world][origins].mean())

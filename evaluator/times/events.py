@@ -85,7 +85,7 @@ def memorised(run: Run, contrast: Contrast, theta: float, m: int = CONSECUTIVE) 
     series = Series.of(contrast.full_NV)
     may_NL = series.pack(contrast.trained_NV & run.healthy_V)
     place_N = first_run(may_NL & (series.value_NL >= theta), m)
-    return _events(run, contrast.experience_N, series, origin_N, place_N, m)
+    return _events(run, contrast.experience_N, series=series, origin_N=origin_N, place_N=place_N, m=m)
 
 
 def half_of_peak(run: Run, contrast: Contrast, theta: float, m: int = CONSECUTIVE) -> Events:
@@ -101,7 +101,7 @@ def half_of_peak(run: Run, contrast: Contrast, theta: float, m: int = CONSECUTIV
     series = Series.of(chosen.halves_NVH[:, :, 1])
     reached_NL = series.pack(healthy_NV) & (series.value_NL >= peak_N[:, None] / 2)
     origin_N = run.start_E[chosen.experience_N]
-    return _events(run, chosen.experience_N, series, origin_N, first_run(reached_NL, m), m)
+    return _events(run, chosen.experience_N, series=series, origin_N=origin_N, place_N=first_run(reached_NL, m), m=m)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,9 +122,9 @@ class Forgetting:
 def forgotten(run: Run, contrast: Contrast, known: Events, m: int = CONSECUTIVE) -> Forgetting:
     """T_forget: from the last gradient exposure to the first of m consecutive measurements with D ≤ ½ of its level.
 
-    The even half of the frames gives the level, at the last measurement before or at the exposure, and so the threshold;
-    the odd half says when D falls to it. Only what had been memorised by its last exposure, with a level above 0, can be
-    forgotten.
+    The even half of the frames gives the level, at the last measurement before or at the exposure, and so the
+    threshold; the odd half says when D falls to it. Only what had been memorised by its last exposure, with a level
+    above 0, can be forgotten.
 
     Args:
         run: The run.
@@ -144,22 +144,24 @@ def forgotten(run: Run, contrast: Contrast, known: Events, m: int = CONSECUTIVE)
     after_NV = (run.time_V > last_N[:, None]) & run.healthy_V
     series = Series.of(np.where(run.time_V > last_N[:, None], kept.halves_NVH[:, :, 1], np.nan))
     fallen_NL = series.pack(after_NV) & (series.value_NL <= level_N[:, None] / 2)
-    events = _events(run, kept.experience_N, series, last_N, first_run(fallen_NL, m), m)
+    events = _events(run, kept.experience_N, series=series, origin_N=last_N, place_N=first_run(fallen_NL, m), m=m)
     return Forgetting(events=events, contrast=kept, level_N=level_N)
 
 
 def rememorised(run: Run, gone: Forgetting, theta: float, m: int = CONSECUTIVE) -> Events:
-    """From being forgotten to the first of m consecutive measurements with D ≥ θ again, without a gradient on it."""
+    """From being forgotten to the first of m consecutive measurements with D as high as at the last exposure, and ≥ θ.
+
+    It had no gradient in between: what brings it back is what was learned from others, such as a return to its world.
+    """
     chosen = gone.events.outcome_N == Outcome.EVENT
     kept, since_N = gone.contrast.pick(chosen), gone.events.high_N[chosen]
+    least_N = np.maximum(gone.level_N[chosen], theta)
     series = Series.of(np.where(run.time_V > since_N[:, None], kept.full_NV, np.nan))
-    place_N = first_run(series.pack(run.healthy_V[None, :] & (kept.full_NV >= theta)), m)
-    return _events(run, kept.experience_N, series, since_N, place_N, m)
+    place_N = first_run(series.pack(run.healthy_V[None, :] & (kept.full_NV >= least_N[:, None])), m)
+    return _events(run, kept.experience_N, series=series, origin_N=since_N, place_N=place_N, m=m)
 
 
-def _events(
-    run: Run, experience_N: Numbers, series: Series, origin_N: Floats, place_N: Numbers, m: int
-) -> Events:
+def _events(run: Run, experience_N: Numbers, *, series: Series, origin_N: Floats, place_N: Numbers, m: int) -> Events:
     """Puts an event between two measurements, or censors it at the last one that could have begun m of them."""
     seen_N = place_N >= 0
     time_NL = run.time_V[series.column_NL] if len(run.time_V) else np.zeros(series.column_NL.shape)

@@ -8,6 +8,8 @@ Shapes: N experiences, G grid points, B bins of age, C clusters.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, cast
 
 import numpy as np
 from scipy import optimize
@@ -20,7 +22,7 @@ from evaluator.times.survival import leave_one_out, t_interval
 GRID = 65
 """Points of the area's integral."""
 BINS = 10
-"""Most bins of age, evenly in its logarithm."""
+"""Most bins of age, with as many measurements in each."""
 LEAST_BINS = 6
 """Fewest bins that can tell the laws apart: the power law has three parameters."""
 LEAST_IN_BIN = 5
@@ -96,7 +98,10 @@ def ages(run: Run, gone: Forgetting, cluster_N: Numbers) -> Ages:
     after_NV = (run.time_V > origin_N[:, None]) & (run.time_V <= end_N[:, None]) & run.healthy_V & np.isfinite(odd_NV)
     row, column = np.nonzero(after_NV)
     return Ages(
-        age=run.time_V[column] - origin_N[row], left=odd_NV[row, column], level=gone.level_N[row], cluster=cluster_N[row]
+        age=run.time_V[column] - origin_N[row],
+        left=odd_NV[row, column],
+        level=gone.level_N[row],
+        cluster=cluster_N[row],
     )
 
 
@@ -119,7 +124,7 @@ def areas(run: Run, gone: Forgetting, horizon: float) -> Floats:
     area_N = np.full(len(origin_N), np.nan)
     for index in np.flatnonzero(long_N):
         known_V = np.isfinite(odd_NV[index]) & run.healthy_V
-        grid_G = origin_N[index] + np.linspace(0.0, horizon, GRID)
+        grid_G = float(origin_N[index]) + np.linspace(0.0, horizon, GRID)
         value_G = np.interp(grid_G, run.time_V[known_V], odd_NV[index, known_V])
         area_N[index] = np.trapezoid(value_G) / (GRID - 1)
     return area_N
@@ -149,21 +154,13 @@ def compare_laws(points: Ages) -> Laws | NotMeasurable:
         return NotMeasurable(f"the errors of a forgetting curve need 3 visits or runs, and there are {clusters}")
     bins = _bins(points)
     if len(bins) < LEAST_BINS:
-        return NotMeasurable(f"there are {len(bins)} ages with {LEAST_IN_BIN} measurements each; two laws need {LEAST_BINS}")
-    age, kept, error = np.array(bins).T
-    scale = float(np.median(age))
-    exponential = _fit(
-        "a exp(-t/tau)", lambda t, a, tau: a * np.exp(-t / tau), ("a", "tau"), (1.0, scale), age, kept, error
-    )
-    power = _fit(
-        "a (1 + t/tau)^-beta",
-        lambda t, a, tau, beta: a * (1 + t / tau) ** -beta,
-        ("a", "tau", "beta"),
-        (1.0, scale, 1.0),
-        age,
-        kept,
-        error,
-    )
+        return NotMeasurable(
+            f"there are {len(bins)} ages with {LEAST_IN_BIN} measurements each; two laws need {LEAST_BINS}"
+        )
+    scale = float(np.median([age for age, _, _ in bins]))
+    points_3B = np.array(bins).T
+    exponential = _fit("a exp(-t/tau)", _exponential, {"a": 1.0, "tau": scale}, points_3B)
+    power = _fit("a (1 + t/tau)^-beta", _power, {"a": 1.0, "tau": scale, "beta": 1.0}, points_3B)
     if exponential is None or power is None:
         return NotMeasurable("a law could not be fitted to the forgetting curve")
     gap = exponential.aic - power.aic
@@ -174,9 +171,10 @@ def compare_laws(points: Ages) -> Laws | NotMeasurable:
 def _bins(points: Ages) -> list[tuple[float, float, float]]:
     if not len(points.age):
         return []
-    edges = np.geomspace(points.age.min(), points.age.max() * (1 + 1e-9), BINS + 1)
+    edges = np.quantile(points.age, np.linspace(0, 1, BINS + 1))
+    edges[-1] = np.inf
     found: list[tuple[float, float, float]] = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges.tolist()):
         use = (points.age >= low) & (points.age < high)
         if use.sum() < LEAST_IN_BIN or len(np.unique(points.cluster[use])) < 3:
             continue
@@ -189,26 +187,23 @@ def _bins(points: Ages) -> list[tuple[float, float, float]]:
     return found
 
 
-def _fit(
-    formula: str,
-    law: Callable[..., Floats],
-    names: tuple[str, ...],
-    first: tuple[float, ...],
-    age: Floats,
-    kept: Floats,
-    error: Floats,
-) -> Law | None:
+def _exponential(age: Floats, a: float, tau: float) -> Floats:
+    return a * np.exp(-age / tau)
+
+
+def _power(age: Floats, a: float, tau: float, beta: float) -> Floats:
+    return a * (1 + age / tau) ** -beta
+
+
+def _fit(formula: str, law: Callable[..., Floats], first: dict[str, float], points_3B: Floats) -> Law | None:
     """Least squares over positive parameters, on the scale of their logarithms."""
+    age, kept, error = points_3B
 
     def misfit(logs: Floats) -> Floats:
         return (law(age, *np.exp(np.clip(logs, -20, 20))) - kept) / error
 
-    found = optimize.least_squares(misfit, np.log(first))
+    found: Any = cast(Any, optimize).least_squares(misfit, np.log(list(first.values())))
     if not found.success:
         return None
-    values = np.exp(np.clip(found.x, -20, 20))
-    return Law(
-        formula=formula,
-        parameters={name: float(value) for name, value in zip(names, values, strict=True)},
-        aic=float(2 * found.cost + 2 * len(names)),
-    )
+    values: list[float] = np.exp(np.clip(found.x, -20, 20)).tolist()
+    return Law(formula=formula, parameters=dict(zip(first, values, strict=True)), aic=2 * found.cost + 2 * len(first))

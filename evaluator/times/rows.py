@@ -71,8 +71,9 @@ class ExperienceRow:
         even: The same on the even numbered of its frames.
         odd: On the odd numbered.
         exposures: Uses in gradients; 0 where it was never admitted, NaN where nobody knows.
-        admitted_step: Optimiser steps at its admission; NaN where it was not admitted; likewise the others.
-        last_step: Step of its last use so far; NaN before the first; likewise the next two.
+        admitted_step: Optimiser steps at its admission; NaN where it was not admitted.
+        first_step: Step of its first use; NaN before it; likewise the next three.
+        last_step: Step of its last use so far.
         first_ns: Wall clock of its first use.
         last_ns: Wall clock of its last use so far.
         near_ceiling: Whether bits are so high that they can hardly rise.
@@ -90,6 +91,7 @@ class ExperienceRow:
     odd: float
     exposures: float
     admitted_step: float
+    first_step: float
     last_step: float
     first_ns: float
     last_ns: float
@@ -151,6 +153,7 @@ def _experience(row: Json, measure: Measure) -> ExperienceRow:
         odd,
         exposures,
         _moment(row["admitted_step"]),
+        _moment(row["first_step"]),
         _moment(row["last_step"]),
         _moment(row["first_ns"]),
         _moment(row["last_ns"]),
@@ -164,8 +167,8 @@ def _oriented(found: Any, measure: Measure) -> tuple[float, float, float]:
         return nan, nan, nan
     entry = cast(Json, found)
     even, odd = entry["halves"]
-    numbers = tuple(measure.sign * float(number) for number in (entry["value"], even, odd))
-    return numbers if all(map(isfinite, numbers)) else (nan, nan, nan)
+    value, even, odd = (measure.sign * float(number) for number in (entry["value"], even, odd))
+    return (value, even, odd) if isfinite(value + even + odd) else (nan, nan, nan)
 
 
 def _number(value: float | None) -> float:

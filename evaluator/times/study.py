@@ -72,9 +72,11 @@ class Run:
         rates: What the rows do not say.
         measure: Which measure the scores are of.
         version_V: Versions measured, ascending.
-        step_V: Optimiser steps done; never fewer than at an earlier version, also after a rollback.
+        step_V: Optimiser steps done.
         time_V: System time, s.
         wall_V: Wall clock, s since the epoch.
+        pace_A2: Optimiser steps and system time (s) at every moment of which the rows tell both, those of the ledger's
+            first and last uses included: neither ever falls, also after a rollback.
         healthy_V: Whether the version passed the gate.
         ungated: Versions of which no health is known.
         worlds: World → its score at each version [V].
@@ -101,6 +103,7 @@ class Run:
     step_V: Floats
     time_V: Floats
     wall_V: Floats
+    pace_A2: Floats
     healthy_V: Flags
     ungated: int
     worlds: Mapping[str, Floats]
@@ -122,7 +125,12 @@ class Run:
 
     @classmethod
     def read(
-        cls, rows: Iterable[Json], measure: Measure = Measure.BITS, *, rates: Rates | None = None, gate: Gate | None = None
+        cls,
+        rows: Iterable[Json],
+        measure: Measure = Measure.BITS,
+        *,
+        rates: Rates | None = None,
+        gate: Gate | None = None,
     ) -> "Run":
         """Puts the rows of one run together; of a version measured twice the last one counts.
 
@@ -158,12 +166,13 @@ class Run:
         return live & (self.visit_E > origin)
 
     def steps_at(self, time: Floats) -> Floats:
-        """Optimiser steps done at a system time: between measured versions by interpolation, outside by their pace."""
-        return np.maximum(_inverse(time, self.time_V, self.step_V), 0.0)
+        """Optimiser steps done at a system time: between known moments by interpolation, outside by their mean pace."""
+        return np.maximum(_interpolate(time, self.pace_A2[:, 1], self.pace_A2[:, 0]), 0.0)
 
     def time_of_step(self, step: Floats) -> Floats:
-        """System time at which a number of steps was reached, likewise."""
-        return _inverse(step, self.step_V, self.time_V)
+        """System time at which a number of steps was reached first, likewise."""
+        steps_A, first_A = np.unique(self.pace_A2[:, 0], return_index=True)
+        return _interpolate(step, steps_A, self.pace_A2[first_A, 1])
 
     def elapsed(self, clock: Clock, origin_N: Floats, time_N: Floats, experience_N: Numbers) -> Floats:
         """Counts what passed between two system times.
@@ -188,7 +197,7 @@ class Run:
             case Clock.OTHERS:
                 all_N = (self.steps_at(finite_N) - self.steps_at(origin_N)) * _or_nan(self.rates.batch)
                 own_N = [
-                    self._own(index, end) - self._own(index, start)
+                    self._own(int(index), float(end)) - self._own(int(index), float(start))
                     for index, start, end in zip(experience_N, origin_N, finite_N, strict=True)
                 ]
                 passed_N = np.maximum(all_N - np.array(own_N, np.float64), 0.0)
@@ -199,7 +208,8 @@ class Run:
         known_V = np.isfinite(self.exposures_EV[index])
         if not known_V.any():
             return nan
-        return float(np.interp(time, self.time_V[known_V], self.exposures_EV[index, known_V], left=0.0))
+        found = np.interp(np.array([time]), self.time_V[known_V], self.exposures_EV[index, known_V], left=0.0)
+        return float(found[0])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -234,7 +244,9 @@ def _assemble(
     for rows in measured:
         newest |= rows
         ledger |= {name: row for name, row in rows.items() if not isnan(row.exposures)}
-    items = sorted(newest.values(), key=lambda row: (row.kind is Kind.PLACEBO, 0.0 if isnan(row.start) else row.start, row.name))
+    items = sorted(
+        newest.values(), key=lambda row: (row.kind is Kind.PLACEBO, 0.0 if isnan(row.start) else row.start, row.name)
+    )
     place = {row.name: index for index, row in enumerate(items)}
     visits = {visit: number for number, visit in enumerate(dict.fromkeys(row.visit for row in items))}
     names = tuple(dict.fromkeys(row.world for row in items))
@@ -249,14 +261,31 @@ def _assemble(
             exposures_EV[index, column] = row.exposures
     time_V = np.array([row.system_time for row in versions], np.float64)
     wall_V = np.array([row.created_ns / 1e9 for row in versions], np.float64)
+    step_V = np.array([row.step for row in versions], np.float64)
     known = [ledger.get(row.name) for row in items]
+    uses = {
+        pair
+        for rows in measured
+        for row in rows.values()
+        for pair in ((row.first_step, row.first_ns), (row.last_step, row.last_ns))
+        if not isnan(pair[0])
+    }
+    uses_U2 = np.array([(step, wall / 1e9) for step, wall in uses], np.float64).reshape(-1, 2)
+    pace_A2 = np.concatenate(
+        [
+            np.stack([step_V, time_V], axis=1),
+            np.stack([uses_U2[:, 0], _interpolate(uses_U2[:, 1], wall_V, time_V)], axis=1),
+        ]
+    )
+    pace_A2 = np.maximum.accumulate(pace_A2[np.argsort(pace_A2[:, 1], kind="stable")], axis=0)
     return Run(
         rates=rates,
         measure=measure,
         version_V=np.array([row.version for row in versions], np.int64),
-        step_V=np.maximum.accumulate(np.array([row.step for row in versions], np.float64)),
+        step_V=step_V,
         time_V=time_V,
         wall_V=wall_V,
+        pace_A2=pace_A2,
         healthy_V=np.array([gate.passes(row.health) for row in versions], bool),
         ungated=sum(not row.health for row in versions),
         worlds={
@@ -275,13 +304,15 @@ def _assemble(
         exposures_EV=exposures_EV,
         admitted_E=np.array([row.admitted_step if row else nan for row in known], np.float64),
         last_step_E=np.array([row.last_step if row else nan for row in known], np.float64),
-        first_E=_inverse(np.array([row.first_ns / 1e9 if row else nan for row in known], np.float64), wall_V, time_V),
-        last_E=_inverse(np.array([row.last_ns / 1e9 if row else nan for row in known], np.float64), wall_V, time_V),
+        first_E=_interpolate(
+            np.array([row.first_ns / 1e9 if row else nan for row in known], np.float64), wall_V, time_V
+        ),
+        last_E=_interpolate(np.array([row.last_ns / 1e9 if row else nan for row in known], np.float64), wall_V, time_V),
         near_ceiling=sum(row.near_ceiling for rows in measured for row in rows.values()),
     )
 
 
-def _inverse(wanted: Floats, x_V: Floats, y_V: Floats) -> Floats:
+def _interpolate(wanted: Floats, x_V: Floats, y_V: Floats) -> Floats:
     """Interpolates y at x; outside of what was measured it goes on at the pace of the whole."""
     if not len(x_V):
         return np.full(len(wanted), nan)

@@ -8,13 +8,13 @@ Shapes: N subjects, T distinct times, C clusters, R weightings.
 """
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from evaluator.scores import NotMeasurable, Result, Score
-from evaluator.times.contrasts import LEVEL
+from evaluator.times.contrasts import LEVEL, t_half
 from evaluator.times.events import Outcome
 from evaluator.times.study import Floats, Numbers
 
@@ -63,7 +63,9 @@ def kaplan_meier(time_N: Floats, event_N: NDArray[np.bool_], weight_RN: Floats) 
     return times_T, np.cumprod(1.0 - share_RT, axis=1)
 
 
-def aalen_johansen(time_N: Floats, outcome_N: NDArray[np.int64], weight_RN: Floats, cause: Outcome) -> tuple[Floats, Floats]:
+def aalen_johansen(
+    time_N: Floats, outcome_N: NDArray[np.int64], weight_RN: Floats, cause: Outcome
+) -> tuple[Floats, Floats]:
     """Chance of having come to an end by this cause, the other competing (Aalen & Johansen 1978).
 
     Returns:
@@ -138,7 +140,9 @@ def median(durations: Durations, share: float = 0.5, *, what: str = "event") -> 
     curve = survival_curve(durations, share)
     value = curve.first_below(0.5, curve.value_T)
     if not np.isfinite(value):
-        return NotMeasurable(f"the curve ends at {curve.value_T[-1]:.2f}, above ½: most had no {what} while they were followed")
+        return NotMeasurable(
+            f"the curve ends at {curve.value_T[-1]:.2f}, above ½: most had no {what} while they were followed"
+        )
     low, high = (curve.first_below(0.5, ends) for ends in (curve.low_T, curve.high_T))
     clusters = durations.clusters
     return Score(
@@ -161,8 +165,10 @@ def turnbull_median(durations: Durations) -> tuple[float, float] | NotMeasurable
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = KaplanMeierFitter().fit_interval_censoring(durations.low_N, np.where(event_N, durations.high_N, np.inf))
-    curve = fitted.survival_function_
+        fitted: Any = cast(Any, KaplanMeierFitter()).fit_interval_censoring(
+            durations.low_N, np.where(event_N, durations.high_N, np.inf)
+        )
+    curve: Any = fitted.survival_function_
     ends = [float(curve.index[(curve[name] <= 0.5 + 1e-9).to_numpy()].min()) for name in curve.columns]
     if not np.isfinite(ends).any():
         return NotMeasurable("the curve does not fall to ½ while they were followed")
@@ -173,8 +179,8 @@ def t_interval(values_R: Floats, clusters: int) -> tuple[float | None, float | N
     """Jackknife-t interval of a number: its first value is of all clusters, the others leave out one each."""
     if clusters < 2 or not np.isfinite(values_R).all():
         return None, None
-    half = stats.t.ppf((1 + LEVEL) / 2, clusters - 1) * np.sqrt(_jackknife(values_R[1:, None])[0])
-    return float(values_R[0] - half), float(values_R[0] + half)
+    half = t_half(float(np.sqrt(_jackknife(values_R[1:, None])[0])), clusters - 1)
+    return float(values_R[0]) - half, float(values_R[0]) + half
 
 
 def _jackknife(left_out_CT: Floats) -> Floats:
@@ -189,7 +195,7 @@ def _band(times_T: Floats, survival_RT: Floats, subjects: int) -> Curve:
         return Curve(time_T=times_T, value_T=value_T, low_T=none, high_T=none)
     edge = 1 / (2 * subjects)
     scaled_RT = np.log(-np.log(np.clip(survival_RT, edge, 1 - edge)))
-    half_T = stats.t.ppf((1 + LEVEL) / 2, clusters - 1) * np.sqrt(_jackknife(scaled_RT[1:]))
+    half_T = t_half(1.0, clusters - 1) * np.sqrt(_jackknife(scaled_RT[1:]))
     low_T, high_T = (np.exp(-np.exp(scaled_RT[0] + sign * half_T)) for sign in (1, -1))
     return Curve(time_T=times_T, value_T=value_T, low_T=low_T, high_T=high_T)
 

@@ -45,8 +45,9 @@ def calibrate(study: Study, m: int) -> Threshold | NotMeasurable:
     """Takes θ from the placebos of all runs of the study.
 
     θ is the ⌈0.95 (P + 1)⌉-th smallest run-maximum: the 95th percentile, with the correction that makes the chance that
-    the next placebo exceeds it at most 5 % whatever the distribution (split conformal; Papadopoulos et al. 2002; Vovk et
-    al. 2005). Trained experiences have no part in it, so it is out of sample for them; for placebos it is cross-fitted.
+    the next placebo exceeds it at most 5 % whatever the distribution (split conformal; Papadopoulos et al. 2002; Vovk
+    et al. 2005). Trained experiences have no part in it, so it is out of sample for them; for placebos it is
+    cross-fitted.
     """
     maxima: list[Floats] = []
     walks: list[Numbers] = []
