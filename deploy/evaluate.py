@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from common.config.files import from_yaml
 from common.errors import ConfigError, RunError
 from deploy.rundir import read_rows, to_json
-from evaluator.calibration.check import Calibration, Time, Trial, agreement, trials
+from evaluator.calibration.check import Calibration, Trial, agreement, trials
 from evaluator.calibration.plan import LEVELS, Noise, Plan
 from evaluator.scores import NotMeasurable, Score
 from evaluator.times.analysis import Analysis
@@ -109,36 +110,41 @@ def study_of(run_dirs: Sequence[Path], measure: Measure = Measure.BITS) -> Study
     return Study(runs=[_read(folder, measure) for folder in run_dirs])
 
 
-def table(summary: Summary) -> Table:
-    """Shows a summary, one line a measure."""
+def table(summary: Summary) -> Group:
+    """Shows a summary, one line a measure, and below it the reasons for what is not measurable."""
     counts = ", ".join(f"{count} {name}" for name, count in summary.counts.items() if count)
-    shown = Table("what", "seconds", "steps", "of", title=f"{summary.measure}: {counts}", title_justify="left")
+    reasons: list[str] = []
+    shown = Table("what", "seconds", "steps", "of")
     theta = summary.theta
     if isinstance(theta, NotMeasurable):
-        shown.add_row("θ", _words(theta))
+        shown.add_row("θ", _words(theta, reasons))
     else:
         shown.add_row("θ", f"{theta.theta:.3g} {_unit(summary)}", "", f"{theta.placebos} placebos")
     for name, part in summary.parts.items():
-        shown.add_row(_NAMES[name], *_cells(part))
-    return shown
+        shown.add_row(_NAMES[name], *_cells(part, reasons))
+    notes = [Text(f"({number}) not measurable, because {reason}") for number, reason in enumerate(reasons, 1)]
+    return Group(Text(f"{summary.measure}: {counts}"), shown, *notes)
 
 
-def _cells(part: "Part | NotMeasurable") -> tuple[str, ...]:
+def _cells(part: "Part | NotMeasurable", reasons: list[str]) -> tuple[str, ...]:
     match part:
         case TimeSummary():
-            ended = ", ".join(f"{count} {name}" for name, count in part.counts.items())
-            return _words(part.medians[Clock.SECONDS]), _words(part.medians[Clock.STEPS]), ended
+            ended = ", ".join(f"{count} {name}" for name, count in part.counts.items() if count)
+            return *(_words(part.medians[clock], reasons) for clock in (Clock.SECONDS, Clock.STEPS)), ended
         case Laws():
-            return f"{part.better}: AIC {part.exponential.aic:.1f} exponential, {part.power.aic:.1f} power", "", ""
+            return f"{part.better}", f"AIC {part.exponential.aic:.1f} : {part.power.aic:.1f}", "exponential : power"
         case Score():
-            return _words(part), "", f"{part.frames} ({part.clusters} clusters)"
+            return _words(part, reasons), "", f"{part.frames} in {part.clusters} clusters"
         case _:
-            return _words(part), "", ""
+            return (_words(part, reasons),)
 
 
-def _words(result: Score | NotMeasurable) -> str:
+def _words(result: Score | NotMeasurable, reasons: list[str]) -> str:
+    """Writes a number with its interval, or the number of the reason why there is none."""
     if isinstance(result, NotMeasurable):
-        return f"not measurable, because {result.because}"
+        if result.because not in reasons:
+            reasons.append(result.because)
+        return f"({reasons.index(result.because) + 1})"
     if result.low is None and result.high is None:
         return f"{result.value:.3g}"
     low = "–" if result.low is None else f"{result.low:.3g}"
@@ -191,24 +197,30 @@ def _calibrate(asked: Evaluate) -> int:
     return 0
 
 
-def calibration_table(found: Mapping[str, Calibration]) -> Table:
+def calibration_table(found: Mapping[str, Calibration]) -> Group:
     """Shows planted and recovered medians, and how often intervals held what was planted."""
-    heads = ("noise", "time", "planted, s", "median ÷ planted", "95 % intervals cover", "percentile bootstrap")
-    shown = Table(*heads, "censored", "not measurable", "false memories: placebos, nothing learned")
+    shown = Table("noise", "time", "planted", "found", "covered", "percentile", "censored", "missing")
     for name, of_level in found.items():
-        false = f"{_percent(of_level.false_placebos)}, {_percent(of_level.false_memories)}"
-        for time in Time:
-            agreed = of_level.times.get(time)
-            if agreed is None:
-                shown.add_row(name, str(time), "", "", "", "", "", f"all of {of_level.studies}", false)
-                continue
-            covers = f"{agreed.coverage:.1%} ± {1.96 * agreed.error:.1%}"
+        for time, agreed in of_level.times.items():
             shown.add_row(
-                name, str(time), f"{agreed.planted:.0f}", f"{agreed.ratio:.3f}", covers,
-                f"{agreed.coverage_percentile:.1%}", f"{agreed.censored:.0%}",
-                f"{agreed.not_measurable} of {of_level.studies}", false,
+                name, str(time), f"{agreed.planted:.0f} s", f"× {agreed.ratio:.3f}",
+                f"{agreed.coverage:.1%} ± {1.96 * agreed.error:.1%}", f"{agreed.coverage_percentile:.1%}",
+                f"{agreed.censored:.0%}", f"{agreed.not_measurable} of {of_level.studies}",
             )  # fmt: skip
-    return shown
+    return Group(
+        shown,
+        Text(
+            "found: median over studies of estimate ÷ planted; covered: by 95 % intervals; percentile: by those of the"
+        ),
+        Text("percentile bootstrap, for comparison; missing: studies in which there was no median"),
+        *(
+            Text(
+                f"{name}: of {of.judged[0]} placebos {_percent(of.false_placebos)} were called memorised, "
+                f"of {of.judged[1]} experiences that nothing was learned of {_percent(of.false_memories)}"
+            )
+            for name, of in found.items()
+        ),
+    )
 
 
 def _percent(share: float | None) -> str:

@@ -99,13 +99,12 @@ def _live(plan: Plan, rng: np.random.Generator) -> _Life:
 def _scores(memory_EV: Floats, noise: Noise, healthy_V: NDArray[np.bool_], rng: np.random.Generator) -> Floats:
     """Bits of both halves: what is known of the world, what is remembered, noise; after a collapse noise about 0."""
     experiences, versions = memory_EV.shape
-    general_V: Floats = 0.5 * np.arange(versions) / versions + rng.normal(0.0, 0.05, versions)
-    full_EV: Floats = memory_EV + general_V + rng.normal(0.0, noise.offset, (experiences, 1))
-    full_EV = full_EV + rng.normal(0.0, noise.wobble, memory_EV.shape)
-    apart_EV = rng.normal(0.0, noise.offset_half, (experiences, 1)) + rng.normal(
-        0.0, noise.wobble_half, memory_EV.shape
-    )
-    halves_EVH: Floats = np.stack([full_EV + apart_EV, full_EV - apart_EV], axis=-1)
+    drift_V = np.linspace(0.0, 0.5, versions) + rng.normal(0.0, 0.05, versions)
+    full_EV = memory_EV + drift_V + rng.normal(0.0, noise.offset, (experiences, 1))
+    full_EV += rng.normal(0.0, noise.wobble, memory_EV.shape)
+    apart_EV = rng.normal(0.0, noise.offset_half, (experiences, 1))
+    apart_EV = apart_EV + rng.normal(0.0, noise.wobble_half, memory_EV.shape)
+    halves_EVH = np.stack([full_EV + apart_EV, full_EV - apart_EV], axis=-1)
     return np.where(healthy_V[:, None], halves_EVH, rng.normal(0.0, 0.02, halves_EVH.shape))
 
 

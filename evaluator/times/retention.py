@@ -124,8 +124,8 @@ def areas(run: Run, gone: Forgetting, horizon: float) -> Floats:
     area_N = np.full(len(origin_N), np.nan)
     for index in np.flatnonzero(long_N):
         known_V = np.isfinite(odd_NV[index]) & run.healthy_V
-        grid_G = float(origin_N[index]) + np.linspace(0.0, horizon, GRID)
-        value_G = np.interp(grid_G, run.time_V[known_V], odd_NV[index, known_V])
+        grid_G: Floats = float(origin_N[index]) + np.linspace(0.0, horizon, GRID)
+        value_G = np.interp(grid_G, run.time_V[known_V], odd_NV[int(index)][known_V])
         area_N[index] = np.trapezoid(value_G) / (GRID - 1)
     return area_N
 

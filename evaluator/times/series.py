@@ -39,7 +39,7 @@ class Series:
 
     def pack(self, flag_NV: Flags) -> Flags:
         """Takes a flag of each version at the same measurements; False behind the last."""
-        inside_NL = np.less(np.arange(self.column_NL.shape[1]), self.count_N[:, None])
+        inside_NL = np.arange(self.column_NL.shape[1], dtype=np.int64) < self.count_N[:, None]
         return np.logical_and(np.take_along_axis(flag_NV, self.column_NL, axis=1), inside_NL)
 
 

@@ -205,11 +205,11 @@ class Run:
 
     def _own(self, index: int, time: float) -> float:
         """Uses of an experience up to a system time, between its measurements by interpolation."""
-        known_V = np.isfinite(self.exposures_EV[index])
+        uses_V: Floats = self.exposures_EV[index]
+        known_V = np.isfinite(uses_V)
         if not known_V.any():
             return nan
-        found = np.interp(np.array([time]), self.time_V[known_V], self.exposures_EV[index, known_V], left=0.0)
-        return float(found[0])
+        return float(np.interp(time, self.time_V[known_V], uses_V[known_V], left=0.0))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
