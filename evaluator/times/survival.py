@@ -163,16 +163,21 @@ def turnbull_median(durations: Durations) -> tuple[float, float] | NotMeasurable
 
     from lifelines import KaplanMeierFitter
 
+    # Intervals are open on the left: lifelines takes them as closed, and would put what two share at one point there.
+    low_N = durations.low_N + 1e-9 * max(float(durations.low_N.max()), 1.0)
+    high_N = np.where(event_N, np.maximum(durations.high_N, low_N), np.inf)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted: Any = cast(Any, KaplanMeierFitter()).fit_interval_censoring(
-            durations.low_N, np.where(event_N, durations.high_N, np.inf)
-        )
+        fitted: Any = cast(Any, KaplanMeierFitter()).fit_interval_censoring(low_N, high_N)
     curve: Any = fitted.survival_function_
-    ends = [float(curve.index[(curve[name] <= 0.5 + 1e-9).to_numpy()].min()) for name in curve.columns]
-    if not np.isfinite(ends).any():
+    below = (curve["NPMLE_estimate_lower"] <= 0.5 + 1e-9).to_numpy()
+    if not below.any():
         return NotMeasurable("the curve does not fall to ½ while they were followed")
-    return min(ends), max(ends)
+    place = int(below.argmax())
+    low, high = float(curve.index[max(place - 1, 0)]), float(curve.index[place])
+    if not np.isfinite(high):
+        return NotMeasurable("the curve does not fall to ½ while they were followed")
+    return low, high
 
 
 def t_interval(values_R: Floats, clusters: int) -> tuple[float | None, float | None]:

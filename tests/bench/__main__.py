@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.broadcast import broadcast
+from tests.bench.calibration import calibration
 from tests.bench.collect import collect
 from tests.bench.evaluator import evaluator
 from tests.bench.fleet import fleet
@@ -34,7 +35,7 @@ USUAL = {
     "step": training_step,
     "ledger": ledger,
 }
-BENCHMARKS = USUAL | {"evaluator": evaluator, "strategies": strategies}
+BENCHMARKS = USUAL | {"evaluator": evaluator, "calibration": calibration, "strategies": strategies}
 
 
 def main(names: list[str]) -> int:

@@ -1,0 +1,1 @@
+"""Does the chain find what was planted?"""
