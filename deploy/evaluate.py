@@ -25,7 +25,8 @@ from evaluator.times.analysis import Analysis
 from evaluator.times.retention import Laws
 from evaluator.times.rows import Measure, RowError
 from evaluator.times.study import Clock, Gate, Rates, Run, Study
-from evaluator.times.summary import Part, Summary, TimeSummary, summarise
+from evaluator.times.summary import Part, Summary, summarise
+from evaluator.times.telling import TimeSummary
 
 MEASURED = "measured"
 """Name of the noise level that a run's placebos give."""
@@ -43,6 +44,7 @@ _NAMES = {
     "latency_first_use": "admission to first gradient",
     "latency_learning": "first gradient to memory",
     "t_forget": "T_forget",
+    "margin": "D at the last exposure ÷ θ",
     "rememorised": "forgotten to memory again",
     "saving": "relearning saving",
     "retention_area": "retention area",

@@ -91,8 +91,10 @@ class Analysis:
     @cached_property
     def rememorised(self) -> Found | NotMeasurable:
         """From being forgotten to being a memory again."""
-        if isinstance(self.gone, NotMeasurable) or isinstance(self.threshold, NotMeasurable):
-            return self.gone if isinstance(self.gone, NotMeasurable) else NotMeasurable("there is no θ")
+        if isinstance(self.threshold, NotMeasurable):
+            return self.threshold
+        if isinstance(self.gone, NotMeasurable):
+            return self.gone
         theta = self.threshold.theta
         return [rememorised(run, one, theta, self.m) for run, one in zip(self.study.runs, self.gone, strict=True)]
 

@@ -127,21 +127,23 @@ def incidence_curve(durations: Durations, cause: Outcome, share: float = 0.5) ->
     return Curve(time_T=band.time_T, value_T=1 - band.value_T, low_T=1 - band.high_T, high_T=1 - band.low_T)
 
 
-def median(durations: Durations, share: float = 0.5, *, what: str = "event") -> Result:
+def median(durations: Durations, share: float = 0.5, *, what: str = "the event") -> Result:
     """Median with the interval of all times at which the band of the curve holds ½ (Brookmeyer & Crowley 1982).
 
     An end that the band does not reach is None: the interval is open there.
     """
     events = int((durations.outcome_N == Outcome.EVENT).sum())
     if events < LEAST_EVENTS:
-        return NotMeasurable(f"there are {events} {what}s of {len(durations.low_N)}; a median needs {LEAST_EVENTS}")
+        return NotMeasurable(
+            f"{what} was seen in {events} of {len(durations.low_N)} experiences; a median needs {LEAST_EVENTS}"
+        )
     if np.isnan(durations.low_N).any():
         return NotMeasurable("the run does not say what this clock counts")
     curve = survival_curve(durations, share)
     value = curve.first_below(0.5, curve.value_T)
     if not np.isfinite(value):
         return NotMeasurable(
-            f"the curve ends at {curve.value_T[-1]:.2f}, above ½: most had no {what} while they were followed"
+            f"the curve ends at {curve.value_T[-1]:.2f}, above ½: {what} was not seen in most while they were followed"
         )
     low, high = (curve.first_below(0.5, ends) for ends in (curve.low_T, curve.high_T))
     clusters = durations.clusters

@@ -15,7 +15,8 @@ from evaluator.times.analysis import Analysis
 from evaluator.times.retention import Ages, Laws, compare_laws
 from evaluator.times.saving import saving
 from evaluator.times.study import Clock, Rates, Run, Study
-from evaluator.times.summary import Summary, TimeSummary, summarise
+from evaluator.times.summary import Summary, summarise
+from evaluator.times.telling import TimeSummary
 from tests.evaluator.times.diary import Diary, Page
 
 
@@ -59,6 +60,10 @@ def test_clocks_tick_at_the_pace_of_the_run(summary: Summary) -> None:
     assert medians[Clock.FRAMES] == pytest.approx(20 * medians[Clock.SECONDS])
     assert medians[Clock.STEPS] == pytest.approx(QUIET.steps * medians[Clock.SECONDS], rel=0.03)
     assert medians[Clock.OTHERS] == pytest.approx(32 * medians[Clock.STEPS], rel=0.05)
+
+
+def test_the_margin_is_the_level_over_theta(summary: Summary) -> None:
+    assert summary.values()["margin"] == pytest.approx(QUIET.bits / summary.values()["theta"], rel=0.15)
 
 
 def test_the_area_is_that_of_halving(summary: Summary) -> None:
@@ -132,9 +137,8 @@ def test_a_run_that_ends_too_early_is_all_censored() -> None:
     part = found.parts["t_mem"]
     assert isinstance(part, TimeSummary)
     assert part.counts["event"] == 0
-    assert part.medians[Clock.SECONDS] == NotMeasurable(
-        f"there are 0 memorys of {part.counts['censored']}; a median needs 5"
-    ) or isinstance(part.medians[Clock.SECONDS], NotMeasurable)
+    because = f"memory was seen in 0 of {part.counts['censored']} experiences; a median needs 5"
+    assert part.medians[Clock.SECONDS] == NotMeasurable(because)
     assert reasons(found)["t_forget"] == "no experience was at risk of it"
 
 

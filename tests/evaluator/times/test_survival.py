@@ -109,11 +109,11 @@ def test_an_interval_may_be_open() -> None:
 
 def test_too_few_events_and_too_much_censoring_have_no_median() -> None:
     assert median(durations([1] * 9, [2] * 4 + [np.inf] * 5, [1] * 4 + [0] * 5)) == NotMeasurable(
-        "there are 4 events of 9; a median needs 5"
+        "the event was seen in 4 of 9 experiences; a median needs 5"
     )
     rare = durations([1] * 5 + [9] * 15, [2] * 5 + [np.inf] * 15, [1] * 5 + [0] * 15)
     assert median(rare, what="memory") == NotMeasurable(
-        "the curve ends at 0.75, above ½: most had no memory while they were followed"
+        "the curve ends at 0.75, above ½: memory was not seen in most while they were followed"
     )
     assert isinstance(turnbull_median(rare), NotMeasurable)
     unknown = durations([np.nan] * 9, [np.nan] * 9, [1] * 9)
