@@ -20,10 +20,11 @@ from common.errors import ConfigError, RunError
 from deploy.rundir import read_rows, to_json
 from evaluator.calibration.check import Calibration, Trial, agreement, trials
 from evaluator.calibration.plan import LEVELS, Noise, Plan
+from evaluator.memory.measures import Measure
 from evaluator.scores import NotMeasurable, Score
 from evaluator.times.analysis import Analysis
 from evaluator.times.retention import Laws
-from evaluator.times.rows import Measure, RowError
+from evaluator.times.rows import RowError
 from evaluator.times.study import Clock, Gate, Rates, Run, Study
 from evaluator.times.summary import Part, Summary, summarise
 from evaluator.times.telling import TimeSummary
