@@ -195,7 +195,7 @@ def _calibrate(asked: Evaluate) -> int:
             found[name] = agreement(done, asked.runs)
     out = Path("calibration.json") if asked.out == Path() else asked.out
     _write(out, {name: of_level.row() for name, of_level in found.items()})
-    Console().print(calibration_table(found))
+    Console(width=max(110, Console().width)).print(calibration_table(found))
     print(f"written to {out}")
     return 0
 
