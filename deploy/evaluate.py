@@ -20,10 +20,11 @@ from common.errors import ConfigError, RunError
 from deploy.rundir import read_rows, to_json
 from evaluator.calibration.check import Calibration, Trial, agreement, trials
 from evaluator.calibration.plan import LEVELS, Noise, Plan
+from evaluator.memory.measures import Measure
 from evaluator.scores import NotMeasurable, Score
 from evaluator.times.analysis import Analysis
 from evaluator.times.retention import Laws
-from evaluator.times.rows import Measure, RowError
+from evaluator.times.rows import RowError
 from evaluator.times.study import Clock, Gate, Rates, Run, Study
 from evaluator.times.summary import Part, Summary, summarise
 from evaluator.times.telling import TimeSummary
@@ -194,7 +195,7 @@ def _calibrate(asked: Evaluate) -> int:
             found[name] = agreement(done, asked.runs)
     out = Path("calibration.json") if asked.out == Path() else asked.out
     _write(out, {name: of_level.row() for name, of_level in found.items()})
-    Console().print(calibration_table(found))
+    Console(width=max(110, Console().width)).print(calibration_table(found))
     print(f"written to {out}")
     return 0
 

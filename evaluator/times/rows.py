@@ -2,31 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from math import isfinite, nan
 from typing import Any, cast
 
 from evaluator.experience import Kind
+from evaluator.memory.measures import Measure
 
 SCHEMA = 2
 """Schema of the rows that are read; earlier ones have no halves."""
 
 type Json = Mapping[str, Any]
 """One line."""
-
-
-class Measure(StrEnum):
-    """How well an experience is remembered."""
-
-    LOSS = "loss"
-    NMSE = "nmse"
-    BITS = "bits"
-    REFERENCE = "reference"
-
-    @property
-    def sign(self) -> float:
-        """+1 where more means better remembered, −1 where less does."""
-        return 1.0 if self is Measure.BITS else -1.0
 
 
 class RowError(ValueError):
@@ -167,7 +153,8 @@ def _oriented(found: Any, measure: Measure) -> tuple[float, float, float]:
         return nan, nan, nan
     entry = cast(Json, found)
     even, odd = entry["halves"]
-    value, even, odd = (measure.sign * float(number) for number in (entry["value"], even, odd))
+    sign = 1.0 if measure is Measure.BITS else -1.0
+    value, even, odd = (sign * float(number) for number in (entry["value"], even, odd))
     return (value, even, odd) if isfinite(value + even + odd) else (nan, nan, nan)
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.experience import Kind
-from evaluator.times.rows import ExperienceRow, Json, Measure, VersionRow, read_row
+from evaluator.memory.measures import Measure
+from evaluator.times.rows import ExperienceRow, Json, VersionRow, read_row
 
 type Floats = NDArray[np.float64]
 type Flags = NDArray[np.bool_]

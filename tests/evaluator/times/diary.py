@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evaluator.experience import Kind
-from evaluator.times.rows import Measure
+from evaluator.memory.measures import Measure
 from evaluator.times.study import Gate, Rates, Run
 
 EPOCH = 1000.0

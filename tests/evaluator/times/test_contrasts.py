@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from evaluator.experience import Kind
+from evaluator.memory.measures import Measure
 from evaluator.scores import NotMeasurable, Score
 from evaluator.times.contrasts import episodic, mean_at, placebo, world_contrast, world_differences
 from evaluator.times.rows import RowError
@@ -53,8 +54,6 @@ def test_loss_like_measures_are_turned_round() -> None:
     diary = Diary(times=[15.0], pages=[Page(name="a/0", kind=Kind.EXPOSED, visit="a", bits=[1.0])])
     rows = diary.rows()
     rows[1]["measures"]["loss"] = {"value": 0.3, "halves": [0.2, 0.4]}
-    from evaluator.times.rows import Measure
-
     run = Run.read(rows, Measure.LOSS)
     assert run.score_EV[0, 0] == -0.3
     np.testing.assert_array_equal(run.halves_EVH[0, 0], [-0.2, -0.4])
@@ -105,7 +104,7 @@ def test_the_interval_of_a_mean_is_that_of_a_t_test_when_visits_are_alike_in_siz
 
 
 def test_without_controls_there_is_no_contrast() -> None:
-    lone = Diary(times=[15.0], pages=[visit("a")[0].__class__(name="a/0", kind=Kind.EXPOSED, visit="a", bits=[1.0])])
+    lone = Diary(times=[15.0], pages=[Page(name="a/0", kind=Kind.EXPOSED, visit="a", bits=[1.0])])
     run = lone.run()
     assert isinstance(mean_at(episodic(run), run, -1), NotMeasurable)
     assert world_contrast(run) == NotMeasurable("the version rows hold no scores of whole worlds")
