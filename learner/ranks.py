@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import override
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.random import SeedSequence
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather  # pyright: ignore[reportUnknownVariableType]
 from torch.nn.parallel import DistributedDataParallel
@@ -107,8 +109,8 @@ class DistributedRanks(Ranks):
         told = torch.empty(self.count * len(numbers), dtype=torch.int64)
         dist.all_gather_into_tensor(told, torch.tensor(numbers, dtype=torch.int64))
         self.waited += time.monotonic() - began
-        rows: list[list[int]] = told.view(self.count, -1).tolist()  # pyright: ignore[reportUnknownMemberType]
-        return rows
+        numbers_RN: NDArray[np.int64] = told.view(self.count, -1).numpy()
+        return numbers_RN.tolist()
 
     @override
     def collect(self, message: bytes) -> list[bytes]:

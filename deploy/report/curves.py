@@ -225,15 +225,14 @@ def _law(report: Report) -> str:
     if not isinstance(laws, Laws):
         reason = laws if isinstance(laws, NotMeasurable) else "there is no fit"
         return missing(title, reason, _LAW_CAPTION)
-    points_3B: NDArray[np.float64] = np.array(laws.points, np.float64).T
-    age, kept, error = points_3B
-    grid = np.exp(np.linspace(np.log(age.min()), np.log(age.max()), 80))
+    age, kept, error = zip(*laws.points, strict=True)
+    grid = np.exp(np.linspace(np.log(min(age)), np.log(max(age)), 80))
     exponential, power = laws.exponential.parameters, laws.power.parameters
 
     def paint(canvas: Canvas) -> None:
         [axes] = canvas.panels(1, height=220)
         axes.axhline(0, color=Tint.INK, linewidth=1)
-        axes.errorbar(age, kept, error, fmt="o", color=Tint.INK, markersize=4, linewidth=1.2)
+        axes.errorbar(list(age), list(kept), list(error), fmt="o", color=Tint.INK, markersize=4, linewidth=1.2)
         axes.plot(grid, exponential["a"] * np.exp(-grid / exponential["tau"]), color=Tint.BLUE, linewidth=1.6)
         axes.plot(
             grid, power["a"] * (1 + grid / power["tau"]) ** -power["beta"], "--", color=Tint.ORANGE, linewidth=1.6

@@ -3,8 +3,10 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
 import pyarrow.parquet
@@ -26,7 +28,9 @@ FATES = ("missed", "quarantined", "gated", "guard", "withheld", "admitted")
 
 def steps(run_dir: Path) -> float:
     """Steps that the metrics tell of."""
-    rows = read_rows(run_dir / "metrics.jsonl") if (run_dir / "metrics.jsonl").exists() else []
+    rows: Iterable[dict[str, Any]] = (
+        read_rows(run_dir / "metrics.jsonl") if (run_dir / "metrics.jsonl").exists() else []
+    )
     return max((float(row["engram_learner_step"]) for row in rows if row["part"] == "learner"), default=0.0)
 
 
@@ -98,7 +102,7 @@ def test_every_entry_is_one_rank_s(folder: Path, last: Checkpoint) -> None:
 
 
 def test_the_ledger_is_that_of_all_ranks(folder: Path, last: Checkpoint) -> None:
-    ledger = pyarrow.parquet.read_table(folder / "run" / "ledger.parquet").to_pydict()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    ledger = cast(dict[str, list[Any]], pyarrow.parquet.read_table(folder / "run" / "ledger.parquet").to_pydict())  # pyright: ignore[reportUnknownMemberType]
     assert len(set(ledger["experience"])) == len(ledger["experience"])
     ranks = [one.state["ingest"]["counts"] for one in (last, *last.others)]
     assert sum(ledger["frames"]) == sum(counts["admitted"] for rank in ranks for counts in rank.values())

@@ -276,6 +276,7 @@ def test_the_ledgers_of_ranks_make_the_one_of_all_frames(make_datum: Make, ranks
     generator = np.random.default_rng(ranks)
     whole, shares = Ledger(), [Ledger() for _ in range(ranks)]
     slots: list[list[tuple[int, int]]] = [[] for _ in range(ranks)]
+    drawn: list[list[tuple[int, int]]]
     for number in range(300):
         rank, name = number % ranks, f"visit/{int(np.sqrt(number)):04d}"
         datum = make_datum(experience=name, visit="visit", world="w", captured_ns=number)
