@@ -6,6 +6,8 @@ Shapes: V versions, N experiences, B bins of age.
 # pyright: reportUnknownMemberType=false
 # (matplotlib's stubs leave the keyword arguments of its drawing methods untyped)
 
+from math import log
+
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
@@ -226,7 +228,7 @@ def _law(report: Report) -> str:
         reason = laws if isinstance(laws, NotMeasurable) else "there is no fit"
         return missing(title, reason, _LAW_CAPTION)
     age, kept, error = zip(*laws.points, strict=True)
-    grid = np.exp(np.linspace(np.log(min(age)), np.log(max(age)), 80))
+    grid = np.exp(np.linspace(log(min(age)), log(max(age)), 80))
     exponential, power = laws.exponential.parameters, laws.power.parameters
 
     def paint(canvas: Canvas) -> None:
