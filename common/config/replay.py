@@ -38,6 +38,8 @@ class Draw(StrEnum):
     """In proportion to a power of their last loss (Schaul et al. 2016, arXiv:1511.05952)."""
     NEWEST_MIX = "newest_mix"
     """A fixed share of each batch from the newest frames, the rest from all others."""
+    REHEARSAL = "rehearsal"
+    """The positive control of memory: some experiences are drawn far more often for a while, and then never again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +53,13 @@ class ReplayConfig:
         survival: `random_replacement`: frames after which all of the buffer is expected to be replaced, as
             pamiq-core's `expected_survival_length`; 0 keeps every new frame. The mean life of a frame is shorter by
             ln capacity + 0.58.
-        draw: Which are trained on: `uniform`, `loss_prioritised` or `newest_mix`.
+        draw: Which are trained on: `uniform`, `loss_prioritised`, `newest_mix` or `rehearsal`.
         newest: Share of the capacity that counts as new: the FIFO of `two_tier`, the newest of `newest_mix`.
         newest_share: `newest_mix`: share of new frames in a batch. 64 new and 448 old are 0.125.
         priority_exponent: `loss_prioritised`: power of the loss; 0 draws uniformly.
+        rehearsed: `rehearsal`: share of the experiences that is chosen, by a hash of their names.
+        rehearsal_times: `rehearsal`: how often a frame of theirs is drawn for each time that another is.
+        rehearsal_frames: `rehearsal`: frames admitted since, after which they are never drawn again.
         min_fill: Frames in the buffer before the first step.
         replay_ratio: Frames sampled ÷ frames admitted that the limiter allows; the learner waits when it is ahead.
         slack: Batches the learner may be ahead of the ratio (Reverb's least difference); at least 1, so that the first
@@ -78,6 +83,9 @@ class ReplayConfig:
     newest: float = 0.125
     newest_share: float = 0.125
     priority_exponent: float = 0.6
+    rehearsed: float = 0.1
+    rehearsal_times: float = 50.0
+    rehearsal_frames: int = 600
     min_fill: int = 256
     replay_ratio: float = 8.0
     slack: float = 2.0
@@ -87,10 +95,10 @@ class ReplayConfig:
     staleness_half_life: Seconds = 0.0
 
     def __post_init__(self) -> None:
-        checks.positive(self, "capacity", "min_fill", "replay_ratio")
+        checks.positive(self, "capacity", "min_fill", "replay_ratio", "rehearsal_times", "rehearsal_frames")
         checks.between(self, 1, 1e6, "slack")
         checks.not_negative(self, "survival")
-        checks.between(self, 0, 1, "newest", "newest_share")
+        checks.between(self, 0, 1, "newest", "newest_share", "rehearsed")
         checks.between(self, 0, 4, "priority_exponent")
         if not 1 <= self.newest_frames < self.capacity and self._counts_newest:
             raise checks.refuse(self, "newest", f"must be at least one frame and less than all {self.capacity}")
@@ -117,6 +125,7 @@ class ReplayConfig:
             survival=-(-self.survival // ranks),
             min_fill=-(-self.min_fill // ranks),
             min_new=-(-self.min_new // ranks),
+            rehearsal_frames=-(-self.rehearsal_frames // ranks),
         )
 
     @property

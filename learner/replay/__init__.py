@@ -5,7 +5,7 @@ them: the number of each frame, what the step found about it, and that a slot ho
 """
 
 from learner.replay.buffer import Batch, ReplayBuffer, staleness_weight
-from learner.replay.draw import Drawer, LossPrioritised, NewestMix, Uniform
+from learner.replay.draw import Drawer, LossPrioritised, NewestMix, Rehearsal, Uniform
 from learner.replay.keep import Fifo, Keeper, LogAge, RandomReplacement, Reservoir, TwoTier, replace_probability
 from learner.replay.minred import MinRed
 
@@ -19,6 +19,7 @@ __all__ = [
     "MinRed",
     "NewestMix",
     "RandomReplacement",
+    "Rehearsal",
     "ReplayBuffer",
     "Reservoir",
     "TwoTier",

@@ -154,7 +154,7 @@ class ReplayBuffer(DataBuffer[Datum, NDArray[np.uint8]]):
             self._unused_C[slot] = True
             if self._weigh is not None:
                 self._weights_C[slot] = self._weigh(data)
-            self._draw.placed(slot)
+            self._draw.placed(slot, data.experience)
         self.added += 1
 
     @override

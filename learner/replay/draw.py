@@ -6,6 +6,8 @@ Costs are those of a batch of B with N frames held, beside the copy of its pixel
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, ClassVar, cast, override
 
 import numpy as np
@@ -47,8 +49,8 @@ class Drawer(ABC):
             Slots, int64 [B].
         """
 
-    def placed(self, slot: int) -> None:  # noqa: B027 - to be overridden by who needs it
-        """Takes note that a slot holds a new frame."""
+    def placed(self, slot: int, experience: str) -> None:  # noqa: B027 - to be overridden by who needs it
+        """Takes note that a slot holds a new frame, of the experience of this name."""
 
     def learned(  # noqa: B027 - to be overridden by who needs it
         self, slots_B: NDArray[np.int64], losses_B: NDArray[np.float32]
@@ -104,7 +106,7 @@ class Uniform(Drawer):
         return self._pick(count, self._cumulative_N)
 
     @override
-    def placed(self, slot: int) -> None:
+    def placed(self, slot: int, experience: str) -> None:
         self._cumulative_N = None
 
     @override
@@ -148,7 +150,7 @@ class LossPrioritised(Drawer):
         return self._pick(count, np.cumsum(chances_N))
 
     @override
-    def placed(self, slot: int) -> None:
+    def placed(self, slot: int, experience: str) -> None:
         self._priorities_C[slot] = 0.0
 
     @override
@@ -205,3 +207,58 @@ class NewestMix(Drawer):
         if weights_N is None:
             return slots[self._generator.integers(len(slots), size=count)]
         return slots[self._pick(count, np.cumsum(weights_N[slots]))]
+
+
+class Rehearsal(Drawer):
+    """The positive control of memory: some experiences are rehearsed for a while, and then dropped.
+
+    p_i ∝ `times` for a frame of a chosen experience while at most `frames` newer frames were added, 0 after that, and
+    1 for every frame of the others. An experience is chosen, with a chance of `share`, by a hash of its name, so that
+    ranks and repeated runs choose alike. What measures memory must find that these were memorised and forgotten.
+
+    Time O(N + B log N), memory C bytes with a capacity of C.
+
+    Args:
+        capacity: C, number of slots.
+        share: Share of the experiences that is chosen.
+        times: How often a frame of theirs is drawn for each time that another is.
+        frames: Frames added for which this lasts.
+        seed: Of the draws.
+    """
+
+    name = Draw.REHEARSAL
+
+    def __init__(self, capacity: int, *, share: float, times: float, frames: int, seed: int) -> None:
+        super().__init__(seed=seed)
+        self._share, self._times, self._frames = share, times, frames
+        self._chosen_C = np.zeros(capacity, np.bool_)
+
+    @override
+    def draw(
+        self, count: int, serials_N: NDArray[np.int64], weights_N: NDArray[np.float64] | None
+    ) -> NDArray[np.int64]:
+        chosen_N = self._chosen_C[: len(serials_N)]
+        young_N = serials_N.max() - serials_N <= self._frames
+        chances_N = np.where(chosen_N, np.where(young_N, self._times, 0.0), 1.0)
+        if not chances_N.any():  # all that is left was dropped: without anything else it is drawn after all
+            chances_N[:] = 1.0
+        return self._pick(count, np.cumsum(chances_N if weights_N is None else chances_N * weights_N))
+
+    @override
+    def placed(self, slot: int, experience: str) -> None:
+        self._chosen_C[slot] = is_rehearsed(experience, self._share)
+
+    @override
+    def settings(self) -> dict[str, Any]:
+        return {"rehearsed": self._share, "rehearsal_times": self._times, "rehearsal_frames": self._frames}
+
+    @override
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {"rehearsed": self._chosen_C}
+
+
+@lru_cache(maxsize=64)
+def is_rehearsed(experience: str, share: float) -> bool:
+    """Whether `Rehearsal` chooses the experience of this name."""
+    digest = blake2b(f"rehearsal\0{experience}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") < share * 2**64

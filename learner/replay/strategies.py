@@ -1,7 +1,7 @@
 """Keeper and drawer by the names that the configuration gives them: the one place to enter a new strategy."""
 
 from common.config import Draw, Keep, ReplayConfig
-from learner.replay.draw import Drawer, LossPrioritised, NewestMix, Uniform
+from learner.replay.draw import Drawer, LossPrioritised, NewestMix, Rehearsal, Uniform
 from learner.replay.keep import Fifo, Keeper, LogAge, RandomReplacement, Reservoir, TwoTier
 from learner.replay.minred import MinRed
 
@@ -43,3 +43,11 @@ def drawer_of(config: ReplayConfig, *, seed: int) -> Drawer:
             return LossPrioritised(config.capacity, exponent=config.priority_exponent, seed=seed)
         case Draw.NEWEST_MIX:
             return NewestMix(newest=config.newest_frames, share=config.newest_share, seed=seed)
+        case Draw.REHEARSAL:
+            return Rehearsal(
+                config.capacity,
+                share=config.rehearsed,
+                times=config.rehearsal_times,
+                frames=config.rehearsal_frames,
+                seed=seed,
+            )

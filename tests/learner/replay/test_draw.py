@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from learner.replay import Drawer, LossPrioritised, NewestMix, Uniform
+from learner.replay import Drawer, LossPrioritised, NewestMix, Rehearsal, Uniform
+from learner.replay.draw import is_rehearsed
 
 DRAWS = 40_000
 SERIALS = np.array([5, 3, 8, 1, 9, 2, 7, 4])
@@ -42,7 +43,7 @@ class TestLossPrioritised:
     def test_an_unseen_frame_is_as_likely_as_the_greatest_loss(self) -> None:
         drawer = prioritised(1.0)
         drawer.learned(np.arange(8), self.LOSSES)
-        drawer.placed(0)
+        drawer.placed(0, "visit/0000")
         chances = self.LOSSES.astype(np.float64)
         chances[0] = 0.8
         assert chi_squared(drawer.draw(DRAWS, SERIALS, None), chances) < BOUND
@@ -89,3 +90,41 @@ class TestNewestMix:
 @pytest.mark.parametrize("drawer", [Uniform(seed=0), prioritised(0.6), NewestMix(newest=4, share=0.5, seed=0)])
 def test_one_frame_is_enough(drawer: Drawer) -> None:
     assert drawer.draw(5, np.array([0]), None).tolist() == [0] * 5
+
+
+class TestRehearsal:
+    CHOSEN = next(name for name in map(str, range(100)) if is_rehearsed(name, 0.3))
+    OTHER = next(name for name in map(str, range(100)) if not is_rehearsed(name, 0.3))
+
+    def drawer(self, chosen: set[int], *, frames: int) -> Rehearsal:
+        drawer = Rehearsal(8, share=0.3, times=5.0, frames=frames, seed=1)
+        for slot in range(8):
+            drawer.placed(slot, self.CHOSEN if slot in chosen else self.OTHER)
+        return drawer
+
+    @pytest.mark.parametrize("weights", [None, np.linspace(0.2, 1.0, 8)])
+    def test_a_chosen_frame_is_drawn_so_many_times_as_often_and_then_never(
+        self, weights: NDArray[np.float64] | None
+    ) -> None:
+        drawer = self.drawer({4, 0, 3}, frames=4)  # numbers 9, 5 and 1 of at most 9
+        chances = np.array([5.0, 1, 1, 0, 5, 1, 1, 1]) * (1.0 if weights is None else weights)
+        slots = drawer.draw(DRAWS, SERIALS, weights)
+        assert 3 not in slots
+        kept = np.delete(np.arange(8), 3)
+        expected = len(slots) * chances[kept] / chances.sum()
+        assert float(((np.bincount(slots, minlength=8)[kept] - expected) ** 2 / expected).sum()) < BOUND
+
+    def test_a_slot_is_as_its_newest_frame(self) -> None:
+        drawer = self.drawer({3}, frames=4)
+        drawer.placed(3, self.OTHER)
+        assert chi_squared(drawer.draw(DRAWS, SERIALS, None), np.ones(8)) < BOUND
+
+    def test_where_nothing_else_is_left_the_dropped_are_drawn(self) -> None:
+        drawer = self.drawer(set(range(8)), frames=4)
+        assert set(drawer.draw(DRAWS, SERIALS + 100 * (SERIALS == 9), None).tolist()) == {4}
+        drawer.placed(4, self.OTHER)
+        assert set(drawer.draw(DRAWS, SERIALS, None).tolist()) > {4}
+
+    def test_the_hash_chooses_its_share(self) -> None:
+        names = [f"actor-{actor}.1.0000/{number:04d}" for actor in range(20) for number in range(500)]
+        assert abs(sum(is_rehearsed(name, 0.1) for name in names) - 1000) < 4 * 30
