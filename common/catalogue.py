@@ -202,6 +202,25 @@ class Metric(Enum):
     )
     EVALUATOR_THINNED = _counter("evaluator_thinned_experiences_total", "Experiences given up for newer ones.")
 
+    DRIVER_TIME = _gauge(
+        "driver_memory_time_seconds", "Median time of memory so far, with its 95 % interval.", "time", "bound"
+    )
+    DRIVER_OUTCOMES = _gauge(
+        "driver_memory_experiences", "Experiences by time of memory and by what they came to.", "time", "outcome"
+    )
+    DRIVER_THRESHOLD = _gauge("driver_memory_threshold_bits", "Contrast from which an experience counts as memorised.")
+    DRIVER_CONTRAST = _gauge(
+        "driver_memory_contrast_bits", "Contrast of memory at the last evaluation, with its 95 % interval.",
+        "contrast", "bound",
+    )  # fmt: skip
+    DRIVER_MEMORY = _gauge(
+        "driver_memory_ratio", "False memories, margin and saving so far, with 95 % intervals.", "what", "bound"
+    )
+    DRIVER_CONTINUAL = _gauge(
+        "driver_continual_score", "Continual metric of place accuracy so far, with its 95 % interval.",
+        "metric", "bound",
+    )  # fmt: skip
+
     DRIVER_ELAPSED = _gauge("driver_elapsed_seconds", "Time since the start of the run.")
     DRIVER_DURATION = _gauge("driver_duration_seconds", "Length that the run will have; 0 for no end.")
     DRIVER_PHASE = _gauge("driver_phase", "1 for the phase that the run is in.", "phase")

@@ -23,7 +23,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from common.catalogue import Kind, Metric, Role
-from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, Reason, RunStatus
+from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, Reason, RunStatus, StudyStatus
 from common.stream.journal import DropCause
 
 type Status = ActorStatus | LearnerStatus | EvaluatorStatus | RunStatus
@@ -177,6 +177,26 @@ def _driver(status: RunStatus) -> Iterator[Sample]:
     yield Sample(Metric.DRIVER_STORE_RESTARTS, status.store.restarts)
     yield Sample(Metric.DRIVER_STORE_RELAYED, status.store.relayed)
     yield from _by_name(Metric.DRIVER_STORE_ENTRIES, status.store.entries)
+    if status.study is not None:
+        yield from _study(status.study)
+
+
+def _study(status: StudyStatus) -> Iterator[Sample]:
+    for metric, found in (
+        (Metric.DRIVER_TIME, status.times),
+        (Metric.DRIVER_CONTRAST, status.contrasts),
+        (Metric.DRIVER_MEMORY, status.ratios),
+        (Metric.DRIVER_CONTINUAL, status.continual),
+    ):
+        for name, number in found.items():
+            for bound, value in (("value", number.value), ("low", number.low), ("high", number.high)):
+                if value is not None:
+                    yield Sample(metric, value, (name, bound))
+    if status.threshold is not None:
+        yield Sample(Metric.DRIVER_THRESHOLD, status.threshold)
+    for name, counts in status.outcomes.items():
+        for outcome, count in counts.items():
+            yield Sample(Metric.DRIVER_OUTCOMES, count, (name, outcome))
 
 
 def rows(status: RunStatus, *, t: float) -> Iterator[dict[str, float | str | None]]:

@@ -289,6 +289,48 @@ class StoreStatus:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Bounded:
+    """A number with its 95 % interval.
+
+    Attributes:
+        value: The number.
+        low: Lower end; None where there is none.
+        high: Upper end, likewise.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyStatus:
+    """What all evaluations of a run say together so far (docs/measures.md); what is not measurable is left out.
+
+    Attributes:
+        measure: Measure that it is about.
+        threshold: θ, in the unit of the measure; None where there is none.
+        times: Medians in seconds: `t_mem`, `t_forget` and so on.
+        missing: Why a median is not measurable, by its name.
+        outcomes: Experiences by time and by what they came to: `event`, `censored`, `collapse`.
+        contrasts: `episodic`, `assigned`, `world` at the last version, in the unit of the measure.
+        ratios: `false_memories`, `margin`, `saving`.
+        continual: Continual metrics of place accuracy.
+        seconds: How long reading it took.
+    """
+
+    measure: str = ""
+    threshold: float | None = None
+    times: Mapping[str, Bounded] = field(default_factory=dict[str, Bounded])
+    missing: Mapping[str, str] = field(default_factory=dict[str, str])
+    outcomes: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
+    contrasts: Mapping[str, Bounded] = field(default_factory=dict[str, Bounded])
+    ratios: Mapping[str, Bounded] = field(default_factory=dict[str, Bounded])
+    continual: Mapping[str, Bounded] = field(default_factory=dict[str, Bounded])
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunStatus:
     """Everything the live view shows.
 
@@ -300,6 +342,7 @@ class RunStatus:
         actors: Newest status of each actor.
         learner: Newest status of the learner.
         evaluator: Newest status of the evaluator, or None where there is none.
+        study: What the evaluations say so far, or None where there is no evaluator.
         store: Newest status of the Redis server.
         restarts: Restarts by part, for example `{"actor-0": 1}`.
         metrics_url: Where Prometheus finds all processes.
@@ -313,6 +356,7 @@ class RunStatus:
     actors: tuple[ActorStatus, ...] = ()
     learner: LearnerStatus = LearnerStatus()
     evaluator: EvaluatorStatus | None = None
+    study: StudyStatus | None = None
     store: StoreStatus = StoreStatus()
     restarts: Mapping[str, int] = field(default_factory=dict[str, int])
     metrics_url: str = ""

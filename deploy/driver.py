@@ -7,7 +7,7 @@
     driver, twice a second: status of each part ─► live view · metrics.jsonl · Prometheus
                             silence or death    ─► start anew · events.jsonl
                             every minute        ─► learner.snapshot(), evaluator.state() ─► disk (writer threads)
-                            new rows            ─► evaluations.jsonl
+                            new rows            ─► evaluations.jsonl ─► times of memory so far
 
 The driver waits for nothing but the clock: every question to a part is asked now and its answer fetched when it is
 there. Only at the end it waits, each time for a bounded while: actors stop capture, learner drains, checkpoint, close.
@@ -23,7 +23,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, cast
 
@@ -39,6 +39,7 @@ from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus
 from deploy.checkpointing import Checkpointer
 from deploy.cluster import LocalCluster
 from deploy.discovery import MetricsDirectory
+from deploy.evaluations import Evaluations
 from deploy.evaluator_state import EvaluatorKeeper
 from deploy.guardian import Guardian
 from deploy.parts import Parts
@@ -87,8 +88,8 @@ class Driver:
             saved=lambda: self._server and self._server.snapshot(),
         )
         self._keeper = EvaluatorKeeper(directory, every=run.learner.checkpoint_every)
-        self._rows: Any = None
-        self._rows_seen = self._findings_seen = 0
+        self._evaluations = Evaluations(directory, elapsed=lambda: self.elapsed)
+        self._findings_seen = 0
         self._recording: Any = None
         self._cluster = LocalCluster(run)
         self._server: StreamServer | None = None
@@ -135,6 +136,7 @@ class Driver:
             actors=tuple(actors),
             learner=together(learners) if learners else LearnerStatus(),
             evaluator=cast(EvaluatorStatus, evaluator.status or EvaluatorStatus()) if evaluator else None,
+            study=self._evaluations.study if evaluator else None,
             store=self._store,
             restarts=self._supervisor.restarts(),
             metrics_url=self._found.url if self._found else "",
@@ -210,7 +212,7 @@ class Driver:
             self._store = self._server.look()
             self._register_ports()
             self._watch_recording()
-            self._collect_rows()
+            self._evaluations.look(self._supervisor.parts.get("evaluator"))
             self._note_findings()
             self._checkpointer.look([self.handle(name) for name in self._ranks])
             self._keeper.look(self._supervisor.parts.get("evaluator"))
@@ -236,9 +238,10 @@ class Driver:
             self._finals |= {name: status for name, (status, _) in final.items()}
             self._checkpointer.save(checkpoints.gather([snapshot for _, snapshot in final.values()]))
         if evaluator is not None:
-            early = self._last_word("evaluator", self._rows) if self._rows is not None else None
+            asked = self._evaluations.asked
+            early = self._last_word("evaluator", asked) if asked is not None else None
             found, state = self._last_word("evaluator", evaluator) or ((), None)
-            self._write_rows([*(early or ()), *found])
+            self._evaluations.write([*(early or ()), *found])
             self._keeper.save(state)
         assert self._server is not None
         self._store = self._server.look()
@@ -255,6 +258,7 @@ class Driver:
         """Ends every process and frees every port, whatever state the run is in."""
         self._checkpointer.close()
         self._keeper.close()
+        self._evaluations.close()
         if self._found is not None:
             self._found.close()
         if self._server is not None:
@@ -306,21 +310,6 @@ class Driver:
         finally:
             self._recording = None
 
-    def _collect_rows(self) -> None:
-        part = self._supervisor.parts.get("evaluator")
-        if part is None:
-            return
-        if self._rows is not None and ray.wait([self._rows], timeout=0)[0]:
-            reference, self._rows = self._rows, None
-            try:
-                self._write_rows(ray.get(reference))
-            except ray.exceptions.RayError as error:
-                _log.warning("no rows from the evaluator: %s", error)
-        done = part.status.evaluations if part.status else 0
-        if self._rows is None and done != self._rows_seen:
-            self._rows_seen = done
-            self._rows = part.handle.rows.remote()
-
     def _note_findings(self) -> None:
         """Makes events of what the learner's guardrail found."""
         status = self._supervisor.parts["learner"].status
@@ -331,10 +320,6 @@ class Driver:
                 self._say(f"guardrail_{known.pop('action')}", **known)
                 if finding.action == "rollback":  # what is on disk may hold what was undone
                     self._checkpointer.hasten()
-
-    def _write_rows(self, found: Sequence[dict[str, Any]]) -> None:
-        for row in found:
-            self._directory.evaluation(row | {"t": time.time(), "elapsed": self.elapsed})
 
     def _write_metrics(self) -> None:
         for row in rows(self.status(), t=time.time()):
@@ -361,7 +346,7 @@ class Driver:
             self._checkpointer.forget()
             self._findings_seen = 0
         if part == "evaluator":
-            self._rows, self._rows_seen = None, 0
+            self._evaluations.forget()
             self._keeper.forget()
         self._say("restart", part=part, reason=reason)
         self._keep_logs(part)

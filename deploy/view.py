@@ -21,7 +21,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus
+from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus, StudyStatus
 
 NONE = "–"
 """Stands for what has not been measured."""
@@ -131,7 +131,7 @@ def dashboard(status: RunStatus, *, losses: Sequence[float] = (), width: int = 1
         parts.append(
             _side_by_side(
                 (title, _probes(evaluator, wide=wide)),
-                ("loss by experience, health", _memory(evaluator, status.learner)),
+                ("loss by experience, memory", _memory(evaluator, status.study, status.learner)),
             )
         )
     parts.append(_panel("messages", _messages(status.messages, message_rows)))
@@ -290,7 +290,7 @@ def _probes(evaluator: EvaluatorStatus, *, wide: bool) -> Table:
     return table
 
 
-def _memory(evaluator: EvaluatorStatus, learner: LearnerStatus) -> Table:
+def _memory(evaluator: EvaluatorStatus, study: StudyStatus | None, learner: LearnerStatus) -> Table:
     placebo = evaluator.losses.get("placebo", math.nan)
     pairs: list[tuple[str, str | Text]] = []
     for kind in ("exposed", "withheld", "placebo"):
@@ -298,11 +298,23 @@ def _memory(evaluator: EvaluatorStatus, learner: LearnerStatus) -> Table:
         apart = (loss / placebo - 1) if loss is not None and placebo > 0 and kind != "placebo" else math.nan
         note = f"  {apart:+.1%} to placebo" if math.isfinite(apart) else "  never visited" if kind == "placebo" else ""
         pairs.append((kind, Text.assemble(decimal(loss), (note.replace("-", "−"), _DIM))))
+    if study is not None:
+        pairs += [("T_mem", _median(study, "t_mem")), ("T_forget", _median(study, "t_forget"))]
     health: Mapping[str, float] = {**learner.health, **evaluator.health}
-    for name in ("rankme", "feature_std", "grad_norm"):
+    for name in ("rankme",) if study is not None else ("rankme", "feature_std", "grad_norm"):
         if name in health:
             pairs.append((name.replace("_", " "), decimal(health[name], 1 if name == "rankme" else 3)))
     return _pairs(*pairs)
+
+
+def _median(study: StudyStatus, name: str) -> Text:
+    """A median time with its interval, or of how many experiences it was seen."""
+    outcomes = study.outcomes.get(name, {})
+    seen = (f"  {outcomes.get('event', 0)} of {sum(outcomes.values())}" if outcomes else "", _DIM)
+    if (median := study.times.get(name)) is None:
+        return Text.assemble(NONE, seen)
+    ends = [NONE if end is None else f"{end:.0f}" for end in (median.low, median.high)]
+    return Text.assemble(f"{median.value:.0f} s [{ends[0]}, {ends[1]}]", seen)
 
 
 def _messages(messages: Sequence[str], rows: int) -> Table:

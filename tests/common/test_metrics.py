@@ -13,11 +13,13 @@ from common.catalogue import Kind, Metric, Role
 from common.metrics import Metrics, Sample, rows, samples
 from common.status import (
     ActorStatus,
+    Bounded,
     EvaluatorStatus,
     LearnerStatus,
     ReaderCounts,
     RunStatus,
     StoreStatus,
+    StudyStatus,
     WriterCounts,
 )
 from common.stream.journal import DropCause
@@ -59,6 +61,15 @@ RUN = RunStatus(
     actors=(ACTOR,),
     learner=LEARNER,
     evaluator=EVALUATOR,
+    study=StudyStatus(
+        measure="bits",
+        threshold=0.9,
+        times={"t_mem": Bounded(value=65.0, low=55.0, high=75.0)},
+        outcomes={"t_mem": {"event": 7, "censored": 2, "collapse": 0}},
+        contrasts={"episodic": Bounded(value=0.6)},
+        ratios={"margin": Bounded(value=2.5)},
+        continual={"acc": Bounded(value=0.6, low=0.5, high=0.7)},
+    ),
     store=StoreStatus(up=True, entries={"actor-0": 93}, memory=5_000_000),
     restarts={"learner": 1},
 )

@@ -9,11 +9,13 @@ from rich.console import Console, RenderableType
 
 from common.status import (
     ActorStatus,
+    Bounded,
     EvaluatorStatus,
     LearnerStatus,
     ReaderCounts,
     RunStatus,
     StoreStatus,
+    StudyStatus,
     WriterCounts,
 )
 from deploy.view import UNITS, LiveView, clock, count, dashboard, decimal, line, size, sparkline
@@ -75,6 +77,10 @@ RUN = RunStatus(
         health={"rankme": 38.2, "feature_std": 0.79},
         losses={"exposed": 0.391, "withheld": 0.402, "placebo": 0.407},
         activity="probes",
+    ),
+    study=StudyStatus(
+        times={"t_mem": Bounded(value=65.0, low=55.0, high=None)},
+        outcomes={"t_mem": {"event": 7, "censored": 2}, "t_forget": {"event": 1, "censored": 6}},
     ),
     store=StoreStatus(up=True, entries={"actor-0": 2100, "actor-1": 2100}, memory=182_000_000),
     metrics_url="http://127.0.0.1:9321/sd",
@@ -227,3 +233,9 @@ def test_the_line_of_a_run_without_evaluator_and_store() -> None:
     assert "Redis not answering" in said
     assert "loss –" in said
     assert "probe" not in said
+
+
+def test_times_of_memory_have_an_interval_and_say_of_how_many() -> None:
+    shown = text(dashboard(RUN, width=100, height=30), 100)
+    assert "65 s [55, –]  7 of 9" in shown
+    assert "–  1 of 7" in shown, "no median, but one was forgotten"
