@@ -76,3 +76,15 @@ class ExposureRule:
         if any(self.withheld(visit, neighbour) != withheld for neighbour in neighbours):
             return Exposure.GUARD
         return Exposure.WITHHELD if withheld else Exposure.EXPOSED
+
+
+@lru_cache(maxsize=4096)
+def is_rehearsed(experience: str, share: float) -> bool:
+    """Whether an experience is among those that a positive control rehearses (`learner.replay.draw = rehearsal`).
+
+    Args:
+        experience: Its name.
+        share: Share of all experiences that is chosen.
+    """
+    digest = blake2b(f"rehearsal\0{experience}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") < share * 2**64

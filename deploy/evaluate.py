@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from common.config.files import from_yaml
+from common.config.replay import Draw
 from common.errors import ConfigError, RunError
+from common.exposure import is_rehearsed
 from deploy.rundir import read_rows, to_json
 from evaluator.calibration.check import Calibration, Trial, agreement, trials
 from evaluator.calibration.plan import LEVELS, Noise, Plan
@@ -50,6 +53,8 @@ _NAMES = {
     "saving": "relearning saving",
     "retention_area": "retention area",
     "forgetting_law": "forgetting curve",
+    "t_mem_rehearsed": "T_mem of what was rehearsed on purpose",
+    "t_forget_rehearsed": "T_forget of what was rehearsed on purpose",
 }
 
 
@@ -163,14 +168,17 @@ def _read(folder: Path, measure: Measure) -> Run:
     path = folder / "evaluations.jsonl"
     if not path.exists():
         raise ConfigError("run_dirs", str(folder), "must be a run directory with evaluations.jsonl")
-    rates, gate = Rates(), Gate()
+    rates, gate, share = Rates(), Gate(), 0.0
     if (folder / "config.yaml").exists():
         config = from_yaml(folder / "config.yaml")
         guardrail = config.learner.guardrail
         rates = Rates(frames_per_second=config.actors.fps * config.actors.count, batch=config.learner.optim.batch_size)
+        replay = config.learner.replay
+        share = replay.rehearsed if replay.draw is Draw.REHEARSAL else 0.0
         gate = Gate(min_rankme=guardrail.min_rankme, min_feature_std=guardrail.min_feature_std)
     try:
-        return Run.read(read_rows(path), measure, rates=rates, gate=gate)
+        rehearsed = partial(is_rehearsed, share=share)
+        return Run.read(read_rows(path), measure, rates=rates, gate=gate, rehearsed=rehearsed)
     except RowError as error:
         raise RunError(f"{path}: {error}") from None
 

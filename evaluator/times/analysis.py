@@ -98,6 +98,13 @@ class Analysis:
         theta = self.threshold.theta
         return [rememorised(run, one, theta, self.m) for run, one in zip(self.study.runs, self.gone, strict=True)]
 
+    def rehearsed(self, found: Found | NotMeasurable) -> Found | NotMeasurable:
+        """Keeps the experiences that the learner rehearsed on purpose."""
+        if isinstance(found, NotMeasurable):
+            return found
+        pairs = zip(self.study.runs, found, strict=True)
+        return [events.pick(run.rehearsed_E[events.experience_N]) for run, events in pairs]
+
     @cached_property
     def learning(self) -> Found | NotMeasurable:
         """Learning latency: T_mem counted from the first use in a gradient instead of capture."""

@@ -88,6 +88,7 @@ class Run:
         world_names: Names of the worlds.
         start_E: System time of the first frame, s.
         end_E: System time of the last frame, s.
+        rehearsed_E: Whether the learner rehearsed it on purpose, as a positive control.
         score_EV: Score, more is better.
         halves_EVH: The same on the even and on the odd numbered frames.
         exposures_EV: Uses in gradients, as of the version.
@@ -115,6 +116,7 @@ class Run:
     world_names: tuple[str, ...]
     start_E: Floats
     end_E: Floats
+    rehearsed_E: Flags
     score_EV: Floats
     halves_EVH: Floats
     exposures_EV: Floats
@@ -132,8 +134,16 @@ class Run:
         *,
         rates: Rates | None = None,
         gate: Gate | None = None,
+        rehearsed: Callable[[str], bool] = lambda _: False,
     ) -> "Run":
         """Puts the rows of one run together; of a version measured twice the last one counts.
+
+        Args:
+            rows: The rows.
+            measure: Which measure to take.
+            rates: What the rows do not say; by default unknown.
+            gate: Which versions count as healthy.
+            rehearsed: Tells by its name whether an exposed experience was rehearsed on purpose.
 
         Raises:
             RowError: A row of schema 2 is malformed.
@@ -149,7 +159,8 @@ class Run:
             elif found is not None and found.version in of_version:
                 of_version[found.version][found.name] = found
         versions = [heads[version] for version in sorted(heads)]
-        return _assemble(versions, [of_version[head.version] for head in versions], measure, rates or Rates(), gate)
+        measured = [of_version[head.version] for head in versions]
+        return _assemble(versions, measured, measure, rates or Rates(), gate, rehearsed=rehearsed)
 
     def of(self, kind: Kind) -> Numbers:
         """Indices of the experiences of a kind."""
@@ -239,6 +250,8 @@ def _assemble(
     measure: Measure,
     rates: Rates,
     gate: Gate,
+    *,
+    rehearsed: Callable[[str], bool],
 ) -> Run:
     newest: dict[str, ExperienceRow] = {}
     ledger: dict[str, ExperienceRow] = {}
@@ -300,6 +313,7 @@ def _assemble(
         world_names=names,
         start_E=np.array([row.start for row in items], np.float64),
         end_E=np.array([row.end for row in items], np.float64),
+        rehearsed_E=np.array([row.kind is Kind.EXPOSED and rehearsed(row.name) for row in items], bool),
         score_EV=score_EV,
         halves_EVH=halves_EVH,
         exposures_EV=exposures_EV,

@@ -102,6 +102,7 @@ def summarise(analysis: Analysis) -> Summary:
             "rememorised": time_summary(analysis, analysis.rememorised, "its return"),
             "saving": saving(analysis),
             **_retention(analysis),
+            **_rehearsed(analysis),
         },
         versions=[row for number, run in enumerate(study.runs) for row in _by_version(analysis, number, run)],
         experiences=_by_experience(analysis),
@@ -182,6 +183,16 @@ def _retention(analysis: Analysis) -> dict[str, Part | NotMeasurable]:
         )
         if points
         else NotMeasurable("there is no run"),
+    }
+
+
+def _rehearsed(analysis: Analysis) -> dict[str, Part | NotMeasurable]:
+    """Both times of what was rehearsed; nothing where nothing was."""
+    if not any(run.rehearsed_E.any() for run in analysis.study.runs):
+        return {}
+    return {
+        "t_mem_rehearsed": time_summary(analysis, analysis.rehearsed(analysis.memorised), "memory"),
+        "t_forget_rehearsed": time_summary(analysis, analysis.rehearsed(analysis.forgotten), "forgetting"),
     }
 
 

@@ -6,14 +6,13 @@ Costs are those of a batch of B with N frames held, beside the copy of its pixel
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import lru_cache
-from hashlib import blake2b
 from typing import Any, ClassVar, cast, override
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.config import Draw
+from common.exposure import is_rehearsed
 
 PRIORITY_FLOOR = 1e-6
 """ε: what a loss of 0 counts for."""
@@ -255,10 +254,3 @@ class Rehearsal(Drawer):
     @override
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {"rehearsed": self._chosen_C}
-
-
-@lru_cache(maxsize=64)
-def is_rehearsed(experience: str, share: float) -> bool:
-    """Whether `Rehearsal` chooses the experience of this name."""
-    digest = blake2b(f"rehearsal\0{experience}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") < share * 2**64

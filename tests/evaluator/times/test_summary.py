@@ -170,3 +170,18 @@ def test_placebos_that_learn_with_the_rest_are_no_memories() -> None:
     part = found.parts["t_mem"]
     assert isinstance(part, TimeSummary)
     assert part.counts["event"] <= 0.15 * 112
+
+
+def test_what_was_rehearsed_is_told_of_by_itself() -> None:
+    rates = Rates(frames_per_second=20, batch=32)
+    rows = list(simulate(QUIET, LEVELS["low"], np.random.default_rng(0)))
+    chosen = {row["experience"] for row in rows if row.get("kind") == "exposed" and row["experience"].endswith("3")}
+    told = summary_of(Run.read(rows, rates=rates, rehearsed=chosen.__contains__))
+    for name in ("t_mem", "t_forget"):
+        part, whole = told.parts[f"{name}_rehearsed"], told.parts[name]
+        assert isinstance(part, TimeSummary)
+        assert isinstance(whole, TimeSummary)
+        few, all_of_them = sum(part.counts.values()), sum(whole.counts.values())
+        assert 0 < few < all_of_them
+        assert name != "t_mem" or few == len(chosen)
+    assert "t_mem_rehearsed" not in summary_of(Run.read(rows, rates=rates)).parts

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from common.exposure import is_rehearsed
 from learner.replay import Drawer, LossPrioritised, NewestMix, Rehearsal, Uniform
-from learner.replay.draw import is_rehearsed
 
 DRAWS = 40_000
 SERIALS = np.array([5, 3, 8, 1, 9, 2, 7, 4])
