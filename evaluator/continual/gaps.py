@@ -114,6 +114,7 @@ def recovery(stream: Stream, changes: Sequence[WorldChange]) -> Result:
         Durations(
             low_N=np.array(low),
             high_N=np.array(high),
+            followed_N=np.array(low),
             outcome_N=np.array(outcome, np.int64),
             cluster_N=np.arange(len(low)),
         ),

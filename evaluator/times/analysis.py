@@ -143,6 +143,7 @@ def _since_first_use(run: Run, known: Events) -> Events:
             (used.outcome_N == Outcome.COLLAPSE) & (used.high_N <= origin_N), Outcome.CENSORED, used.outcome_N
         ).astype(np.int64),
         place_N=used.place_N,
+        followed_N=np.maximum(used.followed_N, origin_N),
     )
 
 
@@ -156,13 +157,14 @@ def durations_of(
         clock: In what to count.
         by_run: Whether runs are the clusters; visits otherwise, which takes a single run.
     """
-    low, high = (
+    low, high, followed = (
         _joined([run.elapsed(clock, of.origin_N, getattr(of, end), of.experience_N) for run, of in found])
-        for end in ("low_N", "high_N")
+        for end in ("low_N", "high_N", "followed_N")
     )
     return Durations(
         low_N=low,
         high_N=high,
+        followed_N=followed,
         outcome_N=_joined([of.outcome_N for _, of in found]).astype(np.int64),
         cluster_N=_joined([_cluster(run, of, number, by_run=by_run) for number, (run, of) in enumerate(found)]).astype(
             np.int64

@@ -38,6 +38,8 @@ class Events:
         high_N: And not after this; infinite where censored.
         outcome_N: What it came to, as `Outcome`.
         place_N: Measurement of the experience at which the event was seen first; −1 without one.
+        followed_N: Without the event, the last measurement at which m in a row could have begun before the end or the
+            collapse: an event later than that could not have been seen. With it, `low_N`.
     """
 
     experience_N: Numbers
@@ -46,10 +48,11 @@ class Events:
     high_N: Floats
     outcome_N: NDArray[np.int64]
     place_N: Numbers
+    followed_N: Floats
 
     def pick(self, which: Flags) -> "Events":
         """Keeps some of the experiences."""
-        names = ("experience_N", "origin_N", "low_N", "high_N", "outcome_N", "place_N")
+        names = ("experience_N", "origin_N", "low_N", "high_N", "outcome_N", "place_N", "followed_N")
         return Events(**{name: getattr(self, name)[which] for name in names})
 
 
@@ -175,6 +178,7 @@ def _events(run: Run, experience_N: Numbers, *, series: Series, origin_N: Floats
     healthy_N, sick_N = collapse_times(run, origin_N, m)
     complete_N = np.where(seen_N, _at(time_NL, place_N + m - 1, origin_N), np.inf)
     collapsed_N = np.isfinite(sick_N) & (complete_N >= sick_N)
+    healthy_count_N = (np.isfinite(series.value_NL) & (time_NL <= healthy_N[:, None])).sum(axis=1)
     outcome_N = np.where(collapsed_N, Outcome.COLLAPSE, np.where(seen_N, Outcome.EVENT, Outcome.CENSORED))
     return Events(
         experience_N=experience_N,
@@ -183,6 +187,7 @@ def _events(run: Run, experience_N: Numbers, *, series: Series, origin_N: Floats
         high_N=np.where(collapsed_N, sick_N, high_N),
         outcome_N=outcome_N.astype(np.int64),
         place_N=np.where(collapsed_N, -1, place_N),
+        followed_N=np.maximum(np.where(collapsed_N, _at(time_NL, healthy_count_N - m, origin_N), low_N), origin_N),
     )
 
 

@@ -29,12 +29,14 @@ class Durations:
     Attributes:
         low_N: The event or collapse came after this; where censored, it had not come by then.
         high_N: And not after this; infinite where censored.
+        followed_N: How long the event could have been seen, where it was not.
         outcome_N: As `Outcome`.
         cluster_N: Run, or visit where there is one run only.
     """
 
     low_N: Floats
     high_N: Floats
+    followed_N: Floats
     outcome_N: NDArray[np.int64]
     cluster_N: Numbers
 
@@ -43,6 +45,15 @@ class Durations:
         ended_N = self.outcome_N != Outcome.CENSORED
         high_N = np.where(ended_N, self.high_N, self.low_N)
         return self.low_N + share * (high_N - self.low_N)
+
+    def censor(self, share: float = 0.5) -> tuple[Floats, NDArray[np.bool_]]:
+        """Picks times with collapse as censoring, at the last moment at which the event could have been seen.
+
+        Returns:
+            Times [N], and whether the event came at each.
+        """
+        event_N = self.outcome_N == Outcome.EVENT
+        return np.where(event_N, self.impute(share), self.followed_N), event_N
 
     @property
     def clusters(self) -> int:
@@ -114,7 +125,7 @@ def survival_curve(durations: Durations, share: float = 0.5) -> Curve:
     The variance is that of the estimates that leave out one cluster each (Efron & Stein 1981): (C − 1)/C Σ(g₋c − ḡ)²,
     held against Student's t with C − 1 degrees of freedom.
     """
-    time_N, event_N = durations.impute(share), durations.outcome_N == Outcome.EVENT
+    time_N, event_N = durations.censor(share)
     times_T, survival_RT = kaplan_meier(time_N, event_N, leave_one_out(durations.cluster_N))
     return _band(times_T, survival_RT, len(time_N))
 
@@ -166,7 +177,8 @@ def turnbull_median(durations: Durations) -> tuple[float, float] | NotMeasurable
     from lifelines import KaplanMeierFitter
 
     # Intervals are open on the left: lifelines takes them as closed, and would put what two share at one point there.
-    low_N = durations.low_N + 1e-9 * max(float(durations.low_N.max()), 1.0)
+    low_N = np.where(event_N, durations.low_N, durations.followed_N)
+    low_N = low_N + 1e-9 * max(float(low_N.max()), 1.0)
     high_N = np.where(event_N, np.maximum(durations.high_N, low_N), np.inf)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -217,7 +229,7 @@ def percentile_interval(durations: Durations, replicates: int = 400, seed: int =
         len(clusters), np.full(len(clusters), 1 / len(clusters)), size=replicates
     )
     weight_RN = draws[:, index_N].astype(np.float64)
-    times_T, survival_RT = kaplan_meier(durations.impute(), durations.outcome_N == Outcome.EVENT, weight_RN)
+    times_T, survival_RT = kaplan_meier(*durations.censor(), weight_RN)
     below_RT = survival_RT <= 0.5 + 1e-12
     median_R = np.where(below_RT.any(axis=1), times_T[below_RT.argmax(axis=1)], np.inf)
     low, high = np.quantile(median_R, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")

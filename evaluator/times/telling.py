@@ -138,6 +138,7 @@ def latency(analysis: Analysis, of: OfRun) -> Result:
         Durations(
             low_N=value_N,
             high_N=value_N,
+            followed_N=value_N,
             outcome_N=np.full(len(value_N), Outcome.EVENT, np.int64),
             cluster_N=np.concatenate([np.zeros(0, np.int64), *clusters])[known_N],
         ),

@@ -80,6 +80,17 @@ def test_collapse_is_no_memory_and_comes_between_the_versions_that_show_it() -> 
     assert t_mem(life([0.9] * 7, unhealthy=[3, 4])) == (Outcome.EVENT, 4.0, 20.0)  # memorised before it
 
 
+def test_without_the_event_it_was_followed_as_long_as_m_in_a_row_could_still_begin() -> None:
+    for unhealthy, until in (
+        ([], 120.0),
+        ([5, 6], 80.0),
+        ([3, 4], 40.0),
+        (range(7), 4.0),
+    ):  # versions at 20, 40, … 140 s
+        run = life([0.1] * 7, unhealthy=unhealthy)
+        assert memorised(run, episodic(run), 0.5).followed_N[0] == until
+
+
 def test_one_unhealthy_version_is_skipped_and_no_collapse() -> None:
     assert t_mem(life([0.1, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1], unhealthy=[1])) == (Outcome.EVENT, 40.0, 60.0)
 

@@ -30,6 +30,7 @@ def durations(low: Any, high: Any, outcome: Any, cluster: Any | None = None) -> 
     return Durations(
         low_N=low_N,
         high_N=np.array(high, np.float64),
+        followed_N=low_N,
         outcome_N=np.array(outcome, np.int64),
         cluster_N=np.arange(len(low_N)) if cluster is None else np.array(cluster, np.int64),
     )
