@@ -6,7 +6,7 @@ from dataclasses import replace
 from common.config.learner import LearnerConfig
 from common.config.model import ModelConfig
 from common.config.optim import OptimConfig
-from common.config.replay import Keep, ReplayConfig
+from common.config.replay import Draw, Keep, ReplayConfig
 from common.config.run import RunConfig, WorldConfig
 from common.errors import ConfigError
 
@@ -20,6 +20,26 @@ def demo() -> RunConfig:
     model = ModelConfig(pixel_mean=(0.175, 0.157, 0.147), pixel_std=(0.118, 0.110, 0.115))
     optim = OptimConfig(lr=1e-3, ema=0.99, std_target=0.5, crop=0.3)
     return RunConfig(learner=LearnerConfig(model=model, optim=optim, replay=ReplayConfig(keep=Keep.TWO_TIER)))
+
+
+def control() -> RunConfig:
+    """The positive control: what is rehearsed must be found memorised, and once it is dropped, forgotten.
+
+    One experience in ten is drawn fifty times as often as the others for a minute, and then never again. To be able
+    to know single moments so soon, the network is small and sees whole frames hundreds of times; it is no good encoder.
+    """
+    run = demo()
+    model = replace(run.learner.model, dim=96, depth=3, heads=3, predictor_dim=96, predictor_depth=3, predictor_heads=3)
+    replay = ReplayConfig(capacity=512, draw=Draw.REHEARSAL, rehearsal_frames=500, replay_ratio=40.0)
+    optim = replace(run.learner.optim, batch_size=32, crop=1.0)
+    return replace(
+        run,
+        duration=1200.0,
+        world=replace(run.world, visit=120.0),
+        actors=replace(run.actors, count=1),
+        stream=replace(run.stream, experience=5.0),
+        learner=replace(run.learner, model=model, optim=optim, replay=replay),
+    )
 
 
 def _pamiq(name: str, dim: int, depth: int, heads: int) -> RunConfig:
@@ -85,6 +105,7 @@ def _paper(
 
 PRESETS: dict[str, Callable[[], RunConfig]] = {
     "demo": demo,
+    "control": control,
     "tiny": lambda: _pamiq("tiny", 256, 2, 2),
     "small": lambda: _pamiq("small", 320, 4, 2),
     "medium": lambda: _pamiq("medium", 432, 6, 3),
