@@ -26,8 +26,10 @@ TIMES = {
     "latency_learning": "of it: first gradient → memorised",
     "t_forget": "T_forget: from the last gradient to half of the memory",
     "rememorised": "from forgotten to remembered again, without training on it",
+    "t_mem_rehearsed": "T_mem of what was rehearsed on purpose (positive control)",
+    "t_forget_rehearsed": "T_forget of what was rehearsed on purpose",
 }
-"""Times of the table, and what each is."""
+"""Times of the table, and what each is; the last two only where something was rehearsed."""
 
 _SHARES = {
     "saving": "relearning saving on a return to a world",
@@ -124,7 +126,9 @@ def times_table(summary: Summary) -> str:
     reasons = Reasons()
     rows: list[Sequence[str]] = []
     for name, what in TIMES.items():
-        part = summary.parts[name]
+        part = summary.parts.get(name)
+        if part is None:
+            continue
         if isinstance(part, TimeSummary):
             cells = [
                 reasons.cell(part.medians[clock], digits) for clock, digits in ((Clock.SECONDS, 1), (Clock.STEPS, 0))

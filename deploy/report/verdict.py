@@ -1,5 +1,6 @@
 """What the page says in short: sentences chosen by rule from intervals, the same for a good run and for a bad one."""
 
+from collections.abc import Mapping
 from html import escape
 
 from deploy.report.blocks import Section, number
@@ -26,6 +27,7 @@ def section(report: Report) -> Section:
         )),
         ("Memorising", _time(parts["t_mem"], "to be memorised")),
         ("Forgetting", _time(parts["t_forget"], "after its last use in training to be forgotten")),
+        *_rehearsed(parts),
         ("Earlier worlds", _difference(
             run.continual.scores[Metric.BWT], "place accuracy now, against when each world had just been learned",
             "earlier worlds have gained", "earlier worlds have lost",
@@ -66,6 +68,17 @@ def _time(part: object, what: str) -> str:
     if isinstance(middle, NotMeasurable):
         return f"No median time {what} ({seen}), because {middle.because}."
     return f"It took an experience {number(middle, 0)} seconds {what} (median; {seen})."
+
+
+def _rehearsed(parts: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Says whether the method found what must be there."""
+    known, gone = parts.get("t_mem_rehearsed"), parts.get("t_forget_rehearsed")
+    if known is None:
+        return []
+    return [
+        ("Positive control", f"Rehearsed on purpose, then dropped. {_time(known, 'to be memorised')}"),
+        ("", _time(gone, "after its last use to be forgotten")),
+    ]
 
 
 def _features(run: Material) -> str:
