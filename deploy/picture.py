@@ -38,8 +38,8 @@ PROBES = ("world", "place", "depth")
 
 CAPTION = (
     "How to read it: each row is one experience; the black dash is when it was lived, and each cell starts at one "
-    "evaluation of the newest weights. Blue: its loss is lower than that of placebo experiences at the same version; "
-    "red: higher; grey: not measured. The loss alone would mislead, because its target is made by the encoder that is "
+    "evaluation and lasts until the experience is measured again. Blue: its loss is lower than that of placebo experiences at the same version; "
+    "red: higher; grey: not measured yet. The loss alone would mislead, because its target is made by the encoder that is "
     "being trained: it moves for all experiences together. Exposed rows turning bluer than withheld rows of the same "
     "visit hint at memory of these very moments, both turning blue at knowledge of the place. Places differ in how "
     "hard they are: follow a row along time rather than comparing rows. Bands are 95 % intervals over the walks of "
@@ -65,7 +65,7 @@ class Grid:
     Attributes:
         minutes: Time of each evaluation since the first thing that happened, minutes of system time [E].
         rows: Experience of each row, top to bottom; None where the headings stand [R].
-        percent: 100 × (loss ÷ mean placebo loss − 1), NaN where blank [R, E].
+        percent: 100 × (loss ÷ mean placebo loss − 1) when it was measured last, NaN before the first time [R, E].
         origin: System time of minute 0, seconds.
     """
 
@@ -100,11 +100,15 @@ class Grid:
             for item in evaluation.lived:
                 if not item.age < 0:
                     percent[place[item.name], column] = 100 * (item.loss / placebo.value - 1)
+        for column, evaluation in enumerate(evaluations[1:], start=1):  # not every experience is due every time
+            waiting = np.ones(len(ordered), bool)
+            waiting[[place[item.name] for item in evaluation.lived]] = False
+            percent[waiting, column] = percent[waiting, column - 1]
         return cls(minutes=(times - origin) / 60, rows=tuple(ordered), percent=percent, origin=origin)
 
     @property
     def edges(self) -> NDArray[np.float64]:
-        """Borders of the columns, minutes [E + 1]: a cell lasts until the next evaluation."""
+        """Borders of the columns, minutes [E + 1]."""
         step = float(np.median(np.diff(self.minutes))) if len(self.minutes) > 1 else 0.0
         return np.append(self.minutes, self.minutes[-1] + (step or 0.5))
 

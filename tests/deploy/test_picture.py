@@ -54,10 +54,10 @@ def test_rows_go_by_kind_then_visit_then_time() -> None:
 def test_colour_is_the_loss_against_the_placebo_of_the_same_version() -> None:
     grid = Grid.of([EARLY, LATE])
     found = {item.name: percent for item, percent in zip(grid.rows, grid.percent, strict=True) if item}
-    np.testing.assert_allclose(found["a/0"], [20, np.nan])
+    np.testing.assert_allclose(found["a/0"], [20, np.nan], err_msg="measured, and not finite")
     np.testing.assert_allclose(found["a/2"], [np.nan, 0])
-    np.testing.assert_allclose(found["b/0"], [10, np.nan])
-    np.testing.assert_allclose(found["p"], [0, np.nan])
+    np.testing.assert_allclose(found["b/0"], [10, 10], err_msg="not due at the second evaluation")
+    np.testing.assert_allclose(found["p"], [0, 0])
 
 
 def test_an_experience_is_blank_before_it_was_over() -> None:
