@@ -38,12 +38,12 @@ PROBES = ("world", "place", "depth")
 
 CAPTION = (
     "How to read it: each row is one experience; the black dash is when it was lived, and each cell starts at one "
-    "evaluation and lasts until the experience is measured again. Blue: its loss is lower than that of placebo experiences at the same version; "
-    "red: higher; grey: not measured yet. The loss alone would mislead, because its target is made by the encoder that is "
-    "being trained: it moves for all experiences together. Exposed rows turning bluer than withheld rows of the same "
-    "visit hint at memory of these very moments, both turning blue at knowledge of the place. Places differ in how "
-    "hard they are: follow a row along time rather than comparing rows. Bands are 95 % intervals over the walks of "
-    "the probe set, for one run and one seed."
+    "evaluation and lasts until the experience is measured again. Blue: its loss is lower than that of placebo "
+    "experiences at the same version; red: higher; grey: not measured yet. The loss alone would mislead, because "
+    "its target is made by the encoder that is being trained: it moves for all experiences together. Exposed rows "
+    "turning bluer than withheld rows of the same visit hint at memory of these very moments, both turning blue "
+    "at knowledge of the place. Places differ in how hard they are: follow a row along time rather than comparing "
+    "rows. Bands are 95 % intervals over the walks of the probe set, for one run and one seed."
 )
 
 _WORLD_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
