@@ -224,10 +224,11 @@ def _check_device(config: RunConfig) -> None:
 
 def _check_cache(config: RunConfig) -> None:
     """Makes sure that the probe set can be kept, or is there already."""
+    from actors.worlds.kinds import kind_of
     from evaluator.probeset import ProbeSpec
 
     path = ProbeSpec.of(config).cache_path(config.evaluator.cache)
-    if not config.evaluator.enabled or path.exists():
+    if not (config.evaluator.enabled and kind_of(config.world).truth) or path.exists():
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -198,12 +198,16 @@ def report(words: list[str]) -> int:
 def worlds(words: list[str]) -> int:
     """Runs `engram worlds` with the words after it; returns the exit code."""
     if words:
-        print("usage: engram worlds\n\nList the worlds that actors can live in, one a line.")
+        print("usage: engram worlds\n\nList the kinds of worlds, what is missing here, and the names they know.")
         return 0 if words[0] in ("-h", "--help") else 2
-    from actors.worlds.wads import known_worlds
+    from actors.worlds.kinds import kinds
 
-    for world in known_worlds():
-        print(world)
+    for kind in kinds().values():
+        print(f"{kind.name}: {kind.what}")
+        for missing in kind.missing():
+            print(f"  missing: {missing}")
+        for world in kind.names():
+            print(f"  {world}")
     return 0
 
 

@@ -13,6 +13,7 @@ import ray.exceptions
 import torch
 
 from actors.shell import ActorShell
+from actors.worlds.kinds import kind_of
 from actors.worlds.walks import record_walk
 from common.config import RunConfig
 from common.process import settle
@@ -54,7 +55,9 @@ class Parts:
         self._version = version
         self._checkpoint: Checkpoint | None = None
         self._rendezvous: Rendezvous | None = None
-        self.probe_set = ProbeSpec.of(run).cache_path(run.evaluator.cache)
+        truth = kind_of(run.world).truth
+        self.probe_set = ProbeSpec.of(run).cache_path(run.evaluator.cache) if truth else None
+        """File of the probe set; None where worlds have no ground truth."""
         self._registry: Any = (
             ray.remote(WeightRegistry)
             .options(name="registry", num_cpus=0, max_concurrency=1000, max_restarts=-1, max_task_retries=0)
@@ -119,8 +122,8 @@ class Parts:
         )
 
     def record_probe_set(self) -> Any:
-        """Starts a task that records the probe set, unless it is in the cache; returns what to wait for, or None."""
-        if self.probe_set.exists():
+        """Starts a task that records the probe set, unless there is none; returns what to wait for, or None."""
+        if self.probe_set is None or self.probe_set.exists():
             return None
         task = ray.remote(num_cpus=0, max_retries=1)(_record)
         return task.remote(ProbeSpec.of(self._run), self.probe_set, self._run.evaluator.nice)

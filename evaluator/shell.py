@@ -46,12 +46,13 @@ class EvaluatorShell:
         run: The run's configuration; `redis_url` is where the stream is.
         stream: Id of the stream.
         source: The weight registry.
-        probe_set: File of the probe set; waited for, since another process may still be recording it.
+        probe_set: File of the probe set, waited for, since another process may still be recording it; None where the
+            worlds have no ground truth.
         state: What `state` of an earlier process gave; None at the beginning of a run.
     """
 
     def __init__(
-        self, run: RunConfig, *, stream: str, source: WeightSource, probe_set: Path, state: bytes | None = None
+        self, run: RunConfig, *, stream: str, source: WeightSource, probe_set: Path | None, state: bytes | None = None
     ) -> None:
         config = run.evaluator
         settle(part="evaluator", threads=config.threads, nice=config.nice)
@@ -142,17 +143,18 @@ class EvaluatorShell:
 
     def _loop(self) -> None:
         config = self._run.evaluator
-        while not self._probe_set.exists():
+        while self._probe_set is not None and not self._probe_set.exists():
             self._rounds += 1
             if self._closing.wait(POLL):
                 return
-        evaluator = Evaluator(self._run, ProbeSet.load(self._probe_set))
+        probes = ProbeSet.load(self._probe_set) if self._probe_set is not None else None
+        evaluator = Evaluator(self._run, probes)
         if self._earlier is not None:
             try:
                 evaluator.restore(self._earlier)
             except CheckpointError as error:
                 _log.warning("begins anew, experiences measured so far are not followed any more: %s", error)
-                evaluator = Evaluator(self._run, ProbeSet.load(self._probe_set))
+                evaluator = Evaluator(self._run, probes)
             self._earlier = None
         self._evaluator = evaluator
         budget = Budget(config.share, cpu=cpu_clock(config.threads), sleep=self._sleep)

@@ -1,12 +1,11 @@
-"""The worlds an actor can live in, by the kind that the configuration names."""
+"""The worlds an actor can live in. Each kind is a pamiq-core environment; `kinds` lists them."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from pamiq_core import Environment, time
 
-from actors.worlds.doom import DoomEnvironment
-from actors.worlds.wads import parse_world
+from actors.worlds.kinds import Life, kind_of
 from common.config.run import WorldConfig
 from common.errors import ConfigError
 from common.messages import Action, Observation
@@ -34,25 +33,18 @@ def make_environment(
     Raises:
         ConfigError: The kind or one of the worlds is unknown.
     """
-    check_worlds(world)
-    return DoomEnvironment.from_config(
-        world, fps=fps, seed=seed, actor_index=actor_index, sensor_log=sensor_log, clock=clock
-    )
+    kind = kind_of(world)
+    kind.check(world)
+    return kind.make(world, Life(fps=fps, seed=seed, index=actor_index, sensor_log=sensor_log, clock=clock))
 
 
 def check_worlds(world: WorldConfig) -> None:
-    """Checks the names of all worlds without starting any.
+    """Checks kind and names of all worlds without starting any, and that this machine has what they need.
 
     Raises:
-        ConfigError: The kind or one of the worlds is unknown.
+        ConfigError: The kind or one of the worlds is unknown, or something is missing here.
     """
-    match world.kind:
-        case "doom":
-            for field, names in (("world.worlds", world.worlds), ("world.placebo_worlds", world.placebo_worlds)):
-                for name in names:
-                    try:
-                        parse_world(name)
-                    except ConfigError as error:
-                        raise ConfigError(field, name, error.allowed) from None
-        case _:
-            raise ConfigError("world.kind", world.kind, "must be doom")
+    kind = kind_of(world)
+    kind.check(world)
+    if missing := kind.missing():
+        raise ConfigError("world.kind", kind.name, f"cannot be used here: {'; '.join(missing)}")

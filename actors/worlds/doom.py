@@ -17,9 +17,12 @@ from pamiq_core.interaction.modular_env import Actuator, ModularEnvironment, Sen
 
 from actors.worlds.doom_game import TICS_PER_SECOND
 from actors.worlds.doom_tour import Clock, DoomTour
+from actors.worlds.kinds import Life, WorldKind
 from actors.worlds.sensor_log import SensorLog
 from actors.worlds.visits import VisitSchedule
+from actors.worlds.wads import known_worlds, parse_world
 from common.config.run import WorldConfig
+from common.errors import ConfigError
 from common.messages import Action, Observation
 
 
@@ -147,3 +150,28 @@ class DoomEnvironment(ModularEnvironment[Observation, Action]):
         schedule = VisitSchedule(world.worlds, world.order, world.visit, seed, actor_index)
         tour = DoomTour(schedule, image_size=world.image_size, seed=hash((seed, actor_index)), clock=clock)
         return cls(tour, fps=fps, sensor_log=sensor_log)
+
+
+def _check(world: WorldConfig) -> None:
+    for field, names in (("world.worlds", world.worlds), ("world.placebo_worlds", world.placebo_worlds)):
+        for name in names:
+            try:
+                parse_world(name)
+            except ConfigError as error:
+                raise ConfigError(field, name, error.allowed) from None
+
+
+def _make(world: WorldConfig, life: Life) -> DoomEnvironment:
+    return DoomEnvironment.from_config(
+        world, fps=life.fps, seed=life.seed, actor_index=life.index, sensor_log=life.sensor_log, clock=life.clock
+    )
+
+
+DOOM = WorldKind(
+    name="doom",
+    what="the 68 maps of Freedoom 1 and 2 in ViZDoom, as fast as steps are asked for",
+    check=_check,
+    make=_make,
+    names=known_worlds,
+    truth=True,
+)

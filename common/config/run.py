@@ -28,7 +28,7 @@ class WorldConfig:
     """Where the actors go.
 
     Attributes:
-        kind: The environment; `doom` is ViZDoom with the maps of Freedoom 1 and 2.
+        kind: The kind of environment, as `engram worlds` lists them.
         worlds: Worlds that are visited, for example `freedoom2:map01`, `freedoom1:e1m1`.
         placebo_worlds: Worlds of the probe set that no actor ever visits.
         visit: Length of a visit, seconds of system time.
@@ -54,7 +54,6 @@ class WorldConfig:
 
     def __post_init__(self) -> None:
         checks.positive(self, "visit")
-        checks.one_of(self, ("doom",), "kind")
         if not self.worlds:
             raise checks.refuse(self, "worlds", "must name at least one world")
         if both := set(self.worlds) & set(self.placebo_worlds):

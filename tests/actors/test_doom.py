@@ -80,6 +80,8 @@ class TestNames:
         with pytest.raises(ConfigError) as caught:
             check_worlds(WorldConfig(placebo_worlds=("freedoom2:map99",)))
         assert caught.value.field == "world.placebo_worlds"
+        with pytest.raises(ConfigError, match=r"world\.kind = 'moon': must be one of doom"):
+            check_worlds(WorldConfig(kind="moon"))
         assert not engines()
 
 

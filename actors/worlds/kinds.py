@@ -1,0 +1,90 @@
+"""What a kind of world is to those who only name it, and the one list of all kinds: the place to enter a new one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pamiq_core import Environment
+
+from common.config.run import WorldConfig
+from common.errors import ConfigError
+from common.messages import Action, Observation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Life:
+    """What an environment is told of the actor that will live in it.
+
+    Attributes:
+        fps: Steps a second.
+        seed: Seed of the actor.
+        index: Number of the actor, from 0.
+        clock: What visits are measured by, seconds.
+        sensor_log: File to which the sensor notes each capture by itself, or None.
+    """
+
+    fps: float
+    seed: int
+    index: int
+    clock: Callable[[], float]
+    sensor_log: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """Something that must be on this machine.
+
+    Attributes:
+        what: A few words.
+        missing: Says what to do about it, or nothing where it is there.
+    """
+
+    what: str
+    missing: Callable[[], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldKind:
+    """A kind of world.
+
+    Attributes:
+        name: As `world.kind` names it.
+        what: One line.
+        check: Refuses a configuration before anything starts.
+        make: Makes the environment of one actor; nothing starts before its `setup`.
+        names: Worlds that it knows by name; empty where they are found on the way.
+        needs: What must be here.
+        truth: Whether frames come with ground truth and walks can be recorded without anybody living them. The probe
+            set is made of such walks: without it only experiences are measured.
+    """
+
+    name: str
+    what: str
+    check: Callable[[WorldConfig], None]
+    make: Callable[[WorldConfig, Life], Environment[Observation, Action]]
+    names: Callable[[], tuple[str, ...]] = tuple
+    needs: tuple[Need, ...] = ()
+    truth: bool = False
+
+    def missing(self) -> list[str]:
+        """Says what must be done before an actor can live in it here."""
+        return [text for need in self.needs if (text := need.missing())]
+
+
+def kinds() -> dict[str, WorldKind]:
+    """All kinds by their names."""
+    from actors.worlds.doom import DOOM
+
+    return {kind.name: kind for kind in (DOOM,)}
+
+
+def kind_of(world: WorldConfig) -> WorldKind:
+    """Finds the kind that a configuration names.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    known = kinds()
+    if world.kind not in known:
+        raise ConfigError("world.kind", world.kind, f"must be one of {', '.join(known)}")
+    return known[world.kind]
