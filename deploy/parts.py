@@ -148,5 +148,21 @@ def record_probe_set(spec: ProbeSpec, path: Path) -> None:
         for world in spec.names
         for number in range(spec.trajectories)
     )
+    stays = (
+        record_walk(
+            world,
+            seed=spec.seed + spec.trajectories + number,
+            frames=spec.stay_frames,
+            every=spec.stay_every,
+            lead=spec.lead,
+            image_size=spec.image_size,
+        )
+        for world in spec.placebo
+        for number in range(spec.stays)
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    ProbeSet.from_walks(spec, ((walk.world, walk.frames, walk.labels) for walk in walks)).save(path)
+    ProbeSet.from_walks(
+        spec,
+        ((walk.world, walk.frames, walk.labels) for walk in walks),
+        ((stay.world, stay.frames) for stay in stays),
+    ).save(path)

@@ -76,21 +76,21 @@ def evenly(count: int, chosen: int) -> list[int]:
     return [(2 * place + 1) * count // (2 * chosen) for place in range(chosen)]
 
 
-def walk_visit(world: str, walk: int, *, placebo: bool) -> str:
+def walk_visit(world: str, walk: int) -> str:
     """Names a walk of the probe set like a visit."""
-    return f"{'placebo' if placebo else 'probe'}/{world}/{walk}"
+    return f"probe/{world}/{walk}"
 
 
 def placebo_experiences(probe_set: ProbeSet, frames: int, block: float) -> list[Experience]:
-    """Cuts the walks in placebo worlds into whole blocks."""
-    length = max(1, int(block / probe_set.spec.every + 1e-9))
+    """Cuts the stays in placebo worlds into whole blocks, as a visit is cut."""
+    spec = probe_set.spec
+    length = max(1, int(block / spec.stay_every + 1e-9))
     found: list[Experience] = []
-    for walk in np.unique(probe_set.walk[np.array(probe_set.placebo)[probe_set.world]]):
-        places = np.flatnonzero(probe_set.walk == walk)
-        name = probe_set.spec.names[int(probe_set.world[places[0]])]
-        for start in range(0, len(places) - length + 1, length):
+    for stay, of_stay in enumerate(probe_set.stays):
+        name = spec.placebo[stay // spec.stays]
+        visit = f"placebo/{name}/{stay}"
+        for start in range(0, len(of_stay) - length + 1, length):
             chosen = [start + place for place in evenly(length, min(frames, length))]
-            visit = walk_visit(name, int(walk), placebo=True)
             found.append(
                 Experience(
                     name=f"{visit}/{start // length:04d}",
@@ -98,7 +98,7 @@ def placebo_experiences(probe_set: ProbeSet, frames: int, block: float) -> list[
                     visit=visit,
                     world=name,
                     kind=Kind.PLACEBO,
-                    frames=probe_set.frames[places[chosen]],
+                    frames=of_stay[chosen],
                     numbers=tuple(chosen),
                 )
             )

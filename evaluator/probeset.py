@@ -1,6 +1,6 @@
 """The frames that every weights version is probed on: built once, kept on disk, never trained on.
 
-Shapes: N frames, T frames a walk, H×W pixels, W worlds.
+Shapes: N frames, T frames a walk, S stays, L frames a stay, H×W pixels, W worlds.
 """
 
 import json
@@ -21,7 +21,7 @@ from common.config.run import RunConfig
 from common.errors import EngramError
 from common.messages import Frame, Labels
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the file format."""
 
 TEST_EVERY = 4
@@ -35,6 +35,9 @@ HELD_OUT_SEED = 2**31 + 11
 
 type Walk = tuple[str, Sequence[Frame] | NDArray[np.uint8], Sequence[Labels]]
 """One trajectory: its world, T frames uint8 [T, H, W, 3], and the T ground truths."""
+
+type Stay = tuple[str, Sequence[Frame] | NDArray[np.uint8]]
+"""One long walk: its world, and L frames uint8 [L, H, W, 3]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,9 @@ class ProbeSpec:
             training and test walks would share their first pictures, and pixels would tell the place best.
         image_size: Height and width, pixels.
         seed: Seed of the walks.
+        stays: Long walks through each placebo world, as an actor's visits are.
+        stay_frames: Frames of each of them.
+        stay_every: Seconds between these.
     """
 
     worlds: tuple[str, ...]
@@ -61,6 +67,9 @@ class ProbeSpec:
     image_size: tuple[int, int]
     seed: int = HELD_OUT_SEED
     lead: float = 10.0
+    stays: int = 2
+    stay_frames: int = 240
+    stay_every: float = 0.5
 
     @classmethod
     def of(cls, run: RunConfig, *, every: float = 1.0) -> "ProbeSpec":
@@ -104,6 +113,8 @@ class ProbeSet:
         y: North-south position in the world's unit, float32 [N].
         heading: Radians in [-pi, pi), counter-clockwise from east, float32 [N].
         depth: Median distance in a 3×3 grid, the renderer's 0–255 scale, float32 [N, 3, 3].
+        stays: Frames of the stays, uint8 [S, L, H, W, 3], placebo world after placebo world. What is compared within a
+            visit that was lived, is compared within one of these, where nothing can be remembered.
     """
 
     spec: ProbeSpec
@@ -115,13 +126,14 @@ class ProbeSet:
     y: NDArray[np.float32]
     heading: NDArray[np.float32]
     depth: NDArray[np.float32]
+    stays: NDArray[np.uint8]
 
     @classmethod
-    def from_walks(cls, spec: ProbeSpec, walks: Iterable[Walk]) -> "ProbeSet":
-        """Puts walks together, `spec.trajectories` for each world, in any order.
+    def from_walks(cls, spec: ProbeSpec, walks: Iterable[Walk], stays: Iterable[Stay]) -> "ProbeSet":
+        """Puts walks together, `spec.trajectories` a world, and `spec.stays` stays a placebo world, in any order.
 
         Raises:
-            ValueError: A walk is of no world of the spec, or its shape or number is not the spec's.
+            ValueError: A walk or stay is of no such world, or its shape or number is not the spec's.
         """
         by_world: dict[str, list[Walk]] = {name: [] for name in spec.names}
         shape = (spec.frames, *spec.image_size, 3)
@@ -152,6 +164,7 @@ class ProbeSet:
             y=np.array([label.y for label in labels], np.float32),
             heading=np.array([label.heading for label in labels], np.float32),
             depth=np.stack([np.asarray(label.depth, np.float32) for label in labels]),
+            stays=_stacked(spec, stays),
         )
 
     def __len__(self) -> int:
@@ -202,6 +215,23 @@ class ProbeSet:
         for name in ("worlds", "placebo", "image_size"):
             spec[name] = tuple(spec[name])
         return cls(spec=ProbeSpec(**spec), **arrays)
+
+
+def _stacked(spec: ProbeSpec, stays: Iterable[Stay]) -> NDArray[np.uint8]:
+    by_world: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in spec.placebo}
+    shape = (spec.stay_frames, *spec.image_size, 3)
+    for name, frames in stays:
+        if name not in by_world:
+            raise ValueError(f"stay in {name!r}: the spec's placebo worlds are {', '.join(spec.placebo) or 'none'}")
+        stacked = np.stack(list(frames)) if len(frames) else np.empty(0, np.uint8)
+        if stacked.shape != shape or stacked.dtype != np.uint8:
+            raise ValueError(f"stay in {name!r}: frames {stacked.dtype} {stacked.shape}, expected uint8 {shape}")
+        by_world[name].append(stacked)
+    for name, found in by_world.items():
+        if len(found) != spec.stays:
+            raise ValueError(f"{len(found)} stays in {name!r}, expected {spec.stays}")
+    ordered = [stay for found in by_world.values() for stay in found]
+    return np.stack(ordered) if ordered else np.empty((0, *shape), np.uint8)
 
 
 _ARRAYS = tuple(item.name for item in fields(ProbeSet) if item.name != "spec")

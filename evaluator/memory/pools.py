@@ -90,14 +90,14 @@ class Pool:
 def probe_pools(probe_set: ProbeSet) -> list[Pool]:
     """The walks of every world of a probe set, placebo worlds too."""
     found: list[Pool] = []
-    for number, (world, placebo) in enumerate(zip(probe_set.spec.names, probe_set.placebo, strict=True)):
+    for number, world in enumerate(probe_set.spec.names):
         places = np.flatnonzero(probe_set.world == number)
         walks = probe_set.walk[places].tolist()
         found.append(
             Pool(
                 world=world,
                 frames=probe_set.frames[places[0] : places[-1] + 1],
-                stays=tuple(walk_visit(world, walk, placebo=placebo) for walk in walks),
+                stays=tuple(walk_visit(world, walk) for walk in walks),
                 moments=np.zeros(len(places)),
                 probes=places,
             )

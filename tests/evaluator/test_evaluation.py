@@ -113,7 +113,7 @@ def test_every_experience_row_can_be_read_alone(found: Evaluation) -> None:
             assert measured.keys() == {"value", "halves"}
             assert len(measured["halves"]) == 2
         assert row["measures"]["bits"]["value"] <= 8
-        assert row["negatives"] == (160 if row["kind"] != "placebo" else 140)
+        assert row["negatives"] == 160
         assert row["near_ceiling"] is False
     worlds = found.rows()[0]["worlds"]
     assert worlds.keys() == {"w0", "w1", "w2", "p0"}

@@ -122,16 +122,17 @@ def test_the_bound_holds_and_visits_stay() -> None:
     assert {item.visit for item in kept.followed} == {f"actor-0/{number}" for number in range(20)}
 
 
-def test_placebos_are_whole_blocks_of_placebo_walks() -> None:
-    probes = probe_set(spec(worlds=1, placebo=1, trajectories=4, frames=25))
+def test_placebos_are_whole_blocks_of_stays_in_placebo_worlds() -> None:
+    probes = probe_set(spec(worlds=1, placebo=2, trajectories=4, stay_frames=50))
     kept = archive(probes=probes)
-    assert kept.counts.placebo == 8
+    assert kept.counts.placebo == 8, "two of 20 frames in each of four stays"
+    assert [item.world for item in kept.followed] == ["p0"] * 4 + ["p1"] * 4
     for item in kept.followed:
         assert item.kind is Kind.PLACEBO
-        assert item.world == "p0"
-        walk = int(item.visit.rpartition("/")[2])
-        assert np.array_equal(item.frames, probes.frames[probes.walk == walk][list(item.numbers)])
-    assert kept.followed[1].numbers == (10, 11, 13, 14, 15, 16, 18, 19)
+        stay = int(item.visit.rpartition("/")[2])
+        assert np.array_equal(item.frames, probes.stays[stay][list(item.numbers)])
+    assert kept.followed[1].numbers == (21, 23, 26, 28, 31, 33, 36, 38)
+    assert kept.followed[0].visit == kept.followed[1].visit != kept.followed[2].visit
 
 
 def test_placebos_leave_room_for_life() -> None:

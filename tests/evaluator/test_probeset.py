@@ -7,7 +7,7 @@ import pytest
 from common.config.run import RunConfig
 from common.errors import EngramError
 from evaluator.probeset import ProbeSet, ProbeSpec
-from tests.evaluator.walks import probe_set, spec, walks
+from tests.evaluator.walks import probe_set, spec, stays, walks
 
 
 def test_every_fourth_walk_of_each_world_is_the_test_set() -> None:
@@ -22,7 +22,7 @@ def test_every_fourth_walk_of_each_world_is_the_test_set() -> None:
 def test_labels_stay_with_their_frames() -> None:
     made = spec(worlds=2, placebo=1, trajectories=4, frames=6)
     given = list(walks(made))
-    found = ProbeSet.from_walks(made, reversed(given))
+    found = ProbeSet.from_walks(made, reversed(given), stays(made))
     for name, frames, labels in given:
         place = next(n for n, frame in enumerate(found.frames) if np.array_equal(frame, frames[2]))
         assert made.names[found.world[place]] == name
@@ -115,4 +115,14 @@ def test_walks_must_fit_the_spec(fault: str) -> None:
         "number": given[0],
     }[fault]
     with pytest.raises(ValueError, match=r"w0|elsewhere"):
-        ProbeSet.from_walks(made, given[1:] if fault == "number" else given)
+        ProbeSet.from_walks(made, given[1:] if fault == "number" else given, ())
+
+
+@pytest.mark.parametrize("fault", ["world", "frames", "number"])
+def test_stays_must_fit_the_spec(fault: str) -> None:
+    made = spec(worlds=1, placebo=1, trajectories=4, frames=4, stay_frames=6)
+    given = list(stays(made))
+    name, frames = given[0]
+    given[0] = {"world": ("w0", frames), "frames": (name, frames[1:]), "number": given[0]}[fault]
+    with pytest.raises(ValueError, match="stay"):
+        ProbeSet.from_walks(made, walks(made), given[1:] if fault == "number" else given)

@@ -24,7 +24,7 @@ from learner import checkpoint
 from learner.offline import OfflineLearner
 from tests.evaluator.lives import Life
 from tests.evaluator.test_experiences import MODEL
-from tests.evaluator.walks import SIZE, walks
+from tests.evaluator.walks import SIZE, stays, walks
 
 TIMES = (20.0, 70.0, 100.0, 140.0, 200.0, 250.0, 290.0)
 """System times of the versions: visits of 60 s to w0, w1, w2, w0, w1."""
@@ -44,7 +44,7 @@ def measured(folder: Path) -> Path:
     run, directory = config(folder), folder / "measured"
     directory.mkdir()
     spec = ProbeSpec.of(run)
-    probes = ProbeSet.from_walks(spec, walks(spec))
+    probes = ProbeSet.from_walks(spec, walks(spec), stays(spec))
     probes.save(spec.cache_path(run.evaluator.cache))
     evaluator, life = Evaluator(run, probes), Life(fps=2)
     lines, trained = list[str](), dict[str, int]()
