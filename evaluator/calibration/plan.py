@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.experience import Kind
-from evaluator.times.study import Run
+from evaluator.times.study import Numbers, Run
 
 type Floats = NDArray[np.float64]
 
@@ -35,7 +35,9 @@ class Noise:
 
     @classmethod
     def of(cls, run: Run) -> "Noise":
-        """Measures the noise of a run's placebos, of which nothing can be remembered.
+        """Measures the noise of a run's placebos, of which nothing can be remembered, within their stays.
+
+        What all blocks of a stay share is in no contrast: D is taken within one.
 
         Raises:
             ValueError: Fewer than three placebos were measured at fewer than three healthy versions.
@@ -47,8 +49,11 @@ class Noise:
         if len(chosen) < 3 or measured.sum() < 3:
             found = f"{len(chosen)} at {int(measured.sum())}"
             raise ValueError(f"noise needs three placebos measured at three healthy versions; there are {found}")
-        offset, wobble = _components(full_PV[:, measured])
-        offset_half, wobble_half = _components(difference_PV[:, measured])
+        stay_P = np.unique(run.visit_E[chosen], return_inverse=True)[1]
+        if stay_P.max() + 1 == len(chosen):
+            stay_P = np.zeros_like(stay_P)  # one block a stay: they can only be told from each other
+        offset, wobble = _components(full_PV[:, measured], stay_P)
+        offset_half, wobble_half = _components(difference_PV[:, measured], stay_P)
         return cls(offset=offset, wobble=wobble, offset_half=offset_half, wobble_half=wobble_half)
 
 
@@ -174,13 +179,15 @@ def truth(plan: Plan, theta: float, draws: int = 20001) -> tuple[float, float]:
     return float(np.median(planted.reaches(theta))), plan.half_life
 
 
-def _components(score_PV: Floats) -> tuple[float, float]:
-    """Deviations between and within rows, without what all share at a version.
+def _components(score_PV: Floats, group_P: Numbers) -> tuple[float, float]:
+    """Deviations between and within rows, without what all of a group share at a version.
 
     That within is taken from successive differences (von Neumann 1941), so that slow drift is no noise.
     """
-    rows, columns = score_PV.shape
-    centred = score_PV - score_PV.mean(axis=0)
-    within = (np.diff(centred, axis=1) ** 2).sum() / (2 * (rows - 1) * (columns - 1))
-    between = max(float(centred.mean(axis=1).var(ddof=1)) - within / columns, 0.0)
+    of_group_GP = np.arange(group_P.max() + 1)[:, None] == group_P
+    mean_GV = of_group_GP @ score_PV / of_group_GP.sum(axis=1, keepdims=True)
+    centred = score_PV - mean_GV[group_P]
+    free, columns = len(group_P) - len(mean_GV), score_PV.shape[1]
+    within = (np.diff(centred, axis=1) ** 2).sum() / (2 * free * (columns - 1))
+    between = max(float((centred.mean(axis=1) ** 2).sum()) / free - within / columns, 0.0)
     return float(np.sqrt(between)), float(np.sqrt(within))
