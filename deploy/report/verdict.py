@@ -64,7 +64,7 @@ def _time(part: object, what: str) -> str:
     if not isinstance(part, TimeSummary):
         return "Not measurable, because it is no time."
     middle = part.medians[Clock.SECONDS]
-    seen = f"seen of {part.counts['event']} of {sum(part.counts.values())} experiences"
+    seen = f"seen in {part.counts['event']} of {sum(part.counts.values())} experiences"
     if isinstance(middle, NotMeasurable):
         return f"No median time {what} ({seen}), because {middle.because}."
     return f"It took an experience {number(middle, 0)} seconds {what} (median; {seen})."
