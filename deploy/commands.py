@@ -198,14 +198,12 @@ def report(words: list[str]) -> int:
 def worlds(words: list[str]) -> int:
     """Runs `engram worlds` with the words after it; returns the exit code."""
     if words:
-        print("usage: engram worlds\n\nList the kinds of worlds, what is missing here, and the names they know.")
+        print("usage: engram worlds\n\nList the kinds of worlds, and the worlds that each knows by name.")
         return 0 if words[0] in ("-h", "--help") else 2
     from actors.worlds.kinds import kinds
 
     for kind in kinds().values():
         print(f"{kind.name}: {kind.what}")
-        for missing in kind.missing():
-            print(f"  missing: {missing}")
         for world in kind.names():
             print(f"  {world}")
     return 0

@@ -18,7 +18,6 @@ from typing import Any
 import ray
 import ray.exceptions
 
-from common.errors import EngramError
 from common.status import Bounded, StudyStatus
 from deploy.evaluate import study_of
 from deploy.rundir import RunDirectory, read_rows
@@ -33,7 +32,7 @@ from evaluator.times.telling import TimeSummary
 
 DUTY = 0.02
 """Share of the time that reading the rows again may take."""
-LARGEST = 2**28
+LARGEST = 2**26
 """Bytes of rows up to which this goes on in a run; what is longer is for `engram evaluate`, which may take its time."""
 CONTRASTS = ("episodic", "assigned", "world")
 
@@ -41,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class Evaluations:
-    """Asks, fetches and writes; never waits but in `close`.
+    """Asks, fetches, writes and reads; never waits.
 
     Args:
         directory: The run directory.
@@ -68,12 +67,12 @@ class Evaluations:
             done, self._reading = self._reading, None
             try:
                 self.study = done.result()
-            except (EngramError, OSError, ValueError) as error:
+            except Exception as error:  # what is shown of a run must never end it
                 _log.warning("the evaluations so far say nothing: %s: %s", type(error).__name__, error)
             self._due = time.monotonic() + self.study.seconds / DUTY
         if self._unread and self._reading is None and time.monotonic() >= self._due:
             self._unread = False
-            if (path := self._directory.path / "evaluations.jsonl").exists() and path.stat().st_size <= LARGEST:
+            if 0 < (self._directory.path / "evaluations.jsonl").stat().st_size <= LARGEST:
                 self._reading = self._thread.submit(read_study, self._directory.path)
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -87,8 +86,8 @@ class Evaluations:
         self.asked, self._seen = None, 0
 
     def close(self) -> None:
-        """Waits for the thread."""
-        self._thread.shutdown(cancel_futures=True)
+        """Begins no more; what is being read is not waited for."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _collect(self, evaluator: Part) -> None:
         if self.asked is not None and ray.wait([self.asked], timeout=0)[0]:

@@ -5,6 +5,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,27 +137,14 @@ def _record(spec: ProbeSpec, path: Path, nice: int) -> None:
 
 def record_probe_set(spec: ProbeSpec, path: Path) -> None:
     """Walks the walks of a probe set and saves it; minutes, by the number of walks."""
+    record = partial(record_walk, lead=spec.lead, image_size=spec.image_size)
     walks = (
-        record_walk(
-            world,
-            seed=spec.seed + number,
-            frames=spec.frames,
-            every=spec.every,
-            lead=spec.lead,
-            image_size=spec.image_size,
-        )
+        record(world, seed=spec.seed + number, frames=spec.frames, every=spec.every)
         for world in spec.names
         for number in range(spec.trajectories)
     )
     stays = (
-        record_walk(
-            world,
-            seed=spec.seed + spec.trajectories + number,
-            frames=spec.stay_frames,
-            every=spec.stay_every,
-            lead=spec.lead,
-            image_size=spec.image_size,
-        )
+        record(world, seed=spec.seed + spec.trajectories + number, frames=spec.stay_frames, every=spec.stay_every)
         for world in spec.placebo
         for number in range(spec.stays)
     )

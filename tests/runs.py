@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 
 from actors.worlds.sensor_log import read_sensor_log
@@ -60,6 +61,7 @@ class LiveRun:
 
     def __init__(self, config: RunConfig, *, resumed: bool = False) -> None:
         prepare_environment()
+        self._before = set(psutil.Process().children(recursive=True))
         self.config = config
         self.directory = RunDirectory.open(config.path) if resumed else RunDirectory(config.path)
         if not resumed:
@@ -84,6 +86,10 @@ class LiveRun:
     def ask(self, part: str, method: str, *arguments: Any) -> Any:
         """Calls a method of a part and waits for the answer."""
         return ray.get(getattr(self.driver.handle(part), method).remote(*arguments), timeout=60)
+
+    def family(self) -> list[psutil.Process]:
+        """The run's processes; children that tests before it left to this process are not among them."""
+        return [child for child in psutil.Process().children(recursive=True) if child not in self._before]
 
     def stop(self) -> RunStatus:
         self.driver.stop()

@@ -31,19 +31,6 @@ class Life:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Need:
-    """Something that must be on this machine.
-
-    Attributes:
-        what: A few words.
-        missing: Says what to do about it, or nothing where it is there.
-    """
-
-    what: str
-    missing: Callable[[], str]
-
-
-@dataclass(frozen=True, kw_only=True)
 class WorldKind:
     """A kind of world.
 
@@ -53,7 +40,6 @@ class WorldKind:
         check: Refuses a configuration before anything starts.
         make: Makes the environment of one actor; nothing starts before its `setup`.
         names: Worlds that it knows by name; empty where they are found on the way.
-        needs: What must be here.
         truth: Whether frames come with ground truth and walks can be recorded without anybody living them. The probe
             set is made of such walks: without it only experiences are measured.
     """
@@ -63,12 +49,7 @@ class WorldKind:
     check: Callable[[WorldConfig], None]
     make: Callable[[WorldConfig, Life], Environment[Observation, Action]]
     names: Callable[[], tuple[str, ...]] = tuple
-    needs: tuple[Need, ...] = ()
     truth: bool = False
-
-    def missing(self) -> list[str]:
-        """Says what must be done before an actor can live in it here."""
-        return [text for need in self.needs if (text := need.missing())]
 
 
 def kinds() -> dict[str, WorldKind]:

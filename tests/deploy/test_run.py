@@ -176,7 +176,7 @@ def test_pausing_an_actor_stops_its_frames_and_its_clock(run: LiveRun) -> None:
 def test_a_stopped_run_leaves_its_records_and_nothing_else(run: LiveRun) -> None:
     """Last on purpose: stops the run that the others share."""
     wait_until(lambda: evaluator(run).evaluations >= 1, 180, "an evaluation")
-    family = psutil.Process().children(recursive=True)
+    family = run.family()
     assert len(family) > 8
     url, path = run.status.metrics_url, run.directory.path
     final = run.stop()
