@@ -17,6 +17,7 @@ from common.config.presets import PRESETS
 from common.errors import CheckpointError, ConfigError, EngramError, RecordingError
 from common.stream import check_server
 from deploy import commands
+from deploy.recordings import command as recordings
 from deploy.starting import saved_run, starting_point
 from learner.checkpoint import Checkpoint
 
@@ -27,7 +28,7 @@ usage: engram COMMAND [OPTIONS]
 
   run       train I-JEPA live on what actors see          engram run --preset demo --duration 2m
   resume    continue a run from its last checkpoint       engram resume runs/2026-11-22_10-00-00-demo
-  record    live faster than time into a file             engram record tour.rec --duration 30m
+  record    live faster than time into a recording        engram record tour.rec --duration 30m
   sweep     compare ways to train on one recording        engram sweep sweep.yaml --jobs 2
   convert   bring weights in from elsewhere, or out       engram convert runs/a encoder --from engram --to hf
   probe     grade a frozen encoder on pictures or a tour  engram probe runs/a --data pictures --protocol fast
@@ -100,7 +101,7 @@ def _dispatch(words: list[str]) -> int:
     known: dict[str, Callable[[list[str]], int]] = {
         "run": _run,
         "resume": _resume,
-        "record": commands.record,
+        "record": recordings.record,
         "sweep": commands.sweep,
         "probe": commands.probe,
         "maps": commands.maps,

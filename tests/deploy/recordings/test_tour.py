@@ -7,6 +7,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import gettempdir
 
+import numpy as np
 import psutil
 import pytest
 from rich.progress import Progress
@@ -14,12 +15,31 @@ from rich.progress import Progress
 from actors.worlds import doom_game
 from common.config import ActorConfig, RunConfig
 from common.errors import RecordingError, RunError
+from common.messages import Datum
 from common.recording import Recording
-from deploy.record import Live, record, send_lives
+from deploy.recordings.tour import Live, pack, record, send_lives
 
 RUN = RunConfig(duration=1.0, actors=ActorConfig(count=1))
 
 
+FIRST = b"f" + pack(
+    Datum(
+        buffer="frames",
+        actor="actor-0",
+        seq=1,
+        visit="actor-0.1.0000",
+        world="freedoom2:map01",
+        experience="actor-0.1.0000/0000",
+        captured_ns=0,
+        system_time=0.0,
+        visit_time=0.0,
+        weights_version=0,
+        action=np.zeros(0, np.float32),
+        labels=None,
+        data=np.zeros((16, 16, 3), np.uint8),
+        ordinal=0,
+    )
+)
 LONG = "86399"
 """Seconds that an engine sleeps: by these it is found among all processes."""
 
@@ -32,7 +52,7 @@ def hangs(run: RunConfig, sender: Connection) -> None:
     engine.write_text(f"#!/bin/sh\nexec sleep {LONG}\n")
     engine.chmod(0o700)
     doom_game._PACKAGE = package  # pyright: ignore[reportPrivateUsage]
-    sender.send_bytes(b"fhello")
+    sender.send_bytes(FIRST)
     send_lives(run, sender)
 
 
@@ -41,7 +61,7 @@ def sleeping() -> list[psutil.Process]:
 
 
 def dies(run: RunConfig, sender: Connection) -> None:
-    sender.send_bytes(b"fsomething")
+    sender.send_bytes(FIRST)
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
