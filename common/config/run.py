@@ -188,8 +188,34 @@ class EvaluatorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlaybackConfig:
+    """A recording that takes the actors' place: `engram replay`.
+
+    Attributes:
+        recording: Its folder; empty for actors that live.
+        speed: Seconds of the recording's system time a second of wall clock; 0 goes as fast as learner and evaluator
+            take it, missing nothing and with all steps that the replay ratio asks for.
+        start: System time of its first datum, seconds: where the run's clock begins.
+    """
+
+    GROUP: ClassVar[str] = "playback"
+
+    recording: str = ""
+    speed: float = 1.0
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.between(self, 0, 1000, "speed")
+
+    @property
+    def waits(self) -> bool:
+        """Whether the recording waits for its readers."""
+        return bool(self.recording) and not self.speed
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One run: worlds, actors, stream, learner, evaluator.
+    """One run: worlds, actors, stream, learner, evaluator; or a recording in the actors' place.
 
     Attributes:
         preset: Name of the preset that this config started from.
@@ -219,6 +245,7 @@ class RunConfig:
     stream: StreamConfig = StreamConfig()
     learner: LearnerConfig = LearnerConfig()
     evaluator: EvaluatorConfig = EvaluatorConfig()
+    playback: PlaybackConfig = PlaybackConfig()
 
     def __post_init__(self) -> None:
         checks.not_negative(self, "duration", "restarts")
@@ -240,6 +267,8 @@ class RunConfig:
                 "learner.replay.max_staleness",
                 f"must be 0 or above actors.pull_every = {self.actors.pull_every:g} s: actors follow no faster",
             )
+        if self.playback.waits and self.learner.ranks > 1:
+            raise checks.refuse(self.playback, "speed", "must be above 0 where learner.ranks is above 1")
         frame_bytes = self.world.image_size[0] * self.world.image_size[1] * 3
         if self.stream.budget < 64 * frame_bytes * self.actors.count:
             raise checks.refuse(

@@ -20,6 +20,10 @@ from common.messages import Frame
 _MILLISECONDS = Fraction(1, 1000)
 _BT601, _LIMITED = 6, 1
 
+THREADS = 1
+"""Threads of a conversion between pixel formats. By itself it would start some, which no fork survives: a child that
+collects such a converter as garbage waits for them for ever (Ray forks to start its servers)."""
+
 
 class Quality(StrEnum):
     """How the frames of a recording are kept."""
@@ -85,7 +89,8 @@ class VideoWriter:
         if not self.frames:
             self._first_ns = captured_ns
         self._last = max(self._last + 1, round((captured_ns - self._first_ns) / 1e6))  # times must rise
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(format=self._format)
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        picture = picture.reformat(format=self._format, threads=THREADS)
         picture.pts, picture.time_base = self._last, _MILLISECONDS
         self._file.mux(self._stream.encode(picture))
         self.frames += 1
@@ -109,6 +114,6 @@ def read_frames(path: Path) -> Generator[Frame]:
             stream = file.streams.video[0]
             stream.thread_type = "NONE"
             for picture in file.decode(stream):
-                yield np.array(picture.to_ndarray(format="rgb24"), np.uint8, order="C")
+                yield np.array(picture.to_ndarray(format="rgb24", threads=THREADS), np.uint8, order="C")
     except (OSError, IndexError, av.error.FFmpegError) as error:
         raise RecordingError(f"{path} is no whole video ({cast(Exception, error)})") from None

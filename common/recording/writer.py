@@ -94,6 +94,11 @@ class RecordingWriter:
     ) -> None:
         self.close(whole=kind is None)
 
+    @property
+    def manifest(self) -> Manifest:
+        """What it says of itself; counts are there once it is closed."""
+        return self._manifest
+
     def write(self, datum: Datum) -> None:
         """Appends a datum.
 
