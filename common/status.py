@@ -71,7 +71,7 @@ class ActorStatus:
         cells: Map cells seen by the explorer in this visit.
         reconnects: Times the connection to Redis was made anew.
         damaged: Data of a recording that were left out because their segments are damaged.
-        ended: A recording was played to its end.
+        ended: There is nothing more to see: a recording, or films that are shown once, came to their end.
     """
 
     name: str

@@ -174,7 +174,8 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
     from actors.worlds.doom_game import sweep_leftovers
     from deploy.memory import check_memory
 
-    check_worlds(config.world)
+    if not config.playback.recording:  # else nobody enters a world
+        check_worlds(config.world)
     check_memory(config)
     if config.redis_url:
         check_server(config.redis_url, budget=config.stream.budget, stream="check", durability=config.stream.durability)

@@ -34,6 +34,8 @@ class WorldConfig:
         visit: Length of a visit, seconds of system time.
         order: How worlds follow each other.
         image_size: Height and width of a frame, pixels.
+        loop: Films of the kind `video` begin anew when all were shown; without it, the run ends then.
+        fade: Seconds in which a film of the kind `video` gives way to the next.
     """
 
     GROUP: ClassVar[str] = "world"
@@ -51,9 +53,12 @@ class WorldConfig:
     visit: Seconds = 60.0
     order: VisitOrder = VisitOrder.CYCLE
     image_size: tuple[int, int] = (96, 96)
+    loop: bool = True
+    fade: Seconds = 0.0
 
     def __post_init__(self) -> None:
         checks.positive(self, "visit")
+        checks.not_negative(self, "fade")
         if not self.worlds:
             raise checks.refuse(self, "worlds", "must name at least one world")
         if both := set(self.worlds) & set(self.placebo_worlds):
@@ -71,7 +76,8 @@ class ActorConfig:
     Attributes:
         count: Number of actors.
         fps: Steps a second.
-        agent: Who decides: `explorer` (seeks what it has not seen) or `walker` (turns when stuck).
+        agent: Who decides: `explorer` (seeks what it has not seen), `walker` (turns when stuck), or `babbler` (at
+            random, for worlds whose controls nobody knows).
         threads: CPU threads of torch in each actor.
         spool: Seconds of frames kept in memory while Redis is slow or gone; then the oldest is dropped and counted.
         spool_bytes: Bytes of frames kept; whichever bound is reached first counts.
@@ -96,7 +102,7 @@ class ActorConfig:
         checks.between(self, 1, 60, "fps")
         checks.positive(self, "threads", "spool", "spool_bytes", "pull_every")
         checks.between(self, 0, 1, "boredom")
-        checks.one_of(self, ("explorer", "walker"), "agent")
+        checks.one_of(self, ("babbler", "explorer", "walker"), "agent")
 
 
 class Durability(StrEnum):

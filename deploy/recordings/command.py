@@ -73,7 +73,9 @@ def record(words: list[str]) -> int:
         if sources:
             from deploy.recordings.imported import record_videos
 
-            frames = record_videos(config, [Path(source) for source in sources], path, progress, quality, crf)
+            frames = record_videos(
+                config, [Path(source) for source in sources], path, progress=progress, quality=quality, crf=crf
+            )
         else:
             from deploy.recordings.tour import record as record_tour
 

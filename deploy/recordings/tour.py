@@ -28,7 +28,7 @@ from common.recording import CRF, Manifest, Quality, RecordingWriter
 
 PATIENCE = 60.0
 """Seconds without a frame after which a game counts as hung; one starts within 5 s, a few more on a busy machine."""
-_FRAME, _ERROR = b"f", b"e"
+_FRAME, _ERROR, _END = b"f", b"e", b"."
 
 type Live = Callable[[RunConfig, Connection], None]
 """Lives a run's lives and sends every frame."""
@@ -56,12 +56,12 @@ def record(
         live: Lives the lives; runs in the process of its own.
 
     Returns:
-        Frames written.
+        Frames written: fewer than asked for where worlds end before.
 
     Raises:
         ConfigError: There is no such world, or no end.
         RecordingError: The folder exists, or cannot be written.
-        RunError: A game did not start, hung, or died; nothing is left.
+        RunError: A game did not start, hung, or died, or nothing was seen; nothing is left.
     """
     settle(part="record", threads=run.actors.threads)
     check_worlds(run.world)
@@ -78,7 +78,7 @@ def record(
     except BaseException:
         shutil.rmtree(path)
         raise
-    return total
+    return writer.manifest.data
 
 
 def send_lives(run: RunConfig, sender: Connection) -> None:
@@ -88,6 +88,7 @@ def send_lives(run: RunConfig, sender: Connection) -> None:
     try:
         for datum in _in_turns(lives):
             sender.send_bytes(_FRAME + pack(datum))
+        sender.send_bytes(_END)
     except EngramError as error:
         sender.send_bytes(_ERROR + str(error).encode())
 
@@ -109,6 +110,8 @@ def _lived(run: RunConfig, total: int, live: Live, patience: float) -> Iterator[
             if not receiver.poll(patience):
                 raise RunError(f"no frame for {patience:g} s after {number} of {total}: a game hangs; record again")
             message = receiver.recv_bytes()
+            if message[:1] == _END:
+                return
             if message[:1] == _ERROR:
                 raise RunError(message[1:].decode())
             yield message[1:]
@@ -128,5 +131,11 @@ def _frames(run: RunConfig) -> int:
 
 
 def _in_turns(lives: list[Iterator[Datum]]) -> Iterator[Datum]:
-    for moment in zip(*lives, strict=True):
-        yield from moment
+    """Gives one datum of each life in turn; one that is over leaves the turns to the others."""
+    while lives:
+        for life in list(lives):
+            datum = next(life, None)
+            if datum is None:
+                lives.remove(life)
+            else:
+                yield datum
