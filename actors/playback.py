@@ -81,6 +81,7 @@ class Playback:
         self._spool = max(1, round(run.actors.spool * run.actors.fps)) // 2
         self._captures: deque[int] = deque(maxlen=600)
         self._status = ActorStatus(name=self.name)
+        self._first_ns = self._last_ns = 0
         self._damaged = 0
         self._read = 0
         self._rounds = 0
@@ -137,11 +138,15 @@ class Playback:
         """
         if (failure := self._failure or self._writer.failure) is not None:
             raise failure
-        recent = self.intervals()[-100:]
+        intervals = self.intervals()
+        recent = intervals[-100:]
+        lived = (self._last_ns - self._first_ns) / 1e9
         return replace(
             self._status,
             counts=self._writer.counts(),
             fps=len(recent) / sum(recent) if recent else 0.0,
+            mean_fps=(self._status.frames - 1) / lived if lived else 0.0,
+            interval_p99=float(np.percentile(intervals, 99)) if intervals else 0.0,
             damaged=self._damaged,
             reconnects=max(0, self._writer.connections - 1),
         )
@@ -180,6 +185,7 @@ class Playback:
             )
         )
         self._captures.append(now)
+        self._first_ns, self._last_ns = self._first_ns or now, now
         self._beat()
         self._status = replace(
             self._status,

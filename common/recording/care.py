@@ -1,17 +1,20 @@
-"""Looking after recordings: what is damaged, named as exactly as the files allow, and cutting out a stretch of time."""
+"""Looking after recordings: what is damaged, named as exactly as the files allow; cutting, comparing."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyarrow is untyped.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.errors import RecordingError
+from common.messages import Data, Datum, Labels
 from common.recording import rows
 from common.recording.manifest import MANIFEST, SEGMENTS, Segment, file_digest
 from common.recording.reader import Recording, checked, read_table, verify
@@ -145,3 +148,64 @@ def trim(path: Path, out: Path, *, start: float, end: float) -> int:
     if not kept:
         raise RecordingError(f"nothing was captured from {start:g} s to {end:g} s of {path}; {out} is empty")
     return kept
+
+
+OWN = ("captured_ns", "sent_ns", "weights_version")
+"""What a replay does not take over: it belongs to the run that plays."""
+
+
+def compare(first: Path, second: Path) -> tuple[int, str]:
+    """Compares two recordings datum by datum, each actor's in their order: a recording, and what a replay of it wrote.
+
+    Returns:
+        How many data are the same to the bit, but for `OWN`; and the first difference, empty where there is none.
+
+    Raises:
+        RecordingError: One of them is none, or damaged.
+    """
+    actors = [sorted(Recording(path).counted.actors) for path in (first, second)]
+    if actors[0] != actors[1]:
+        return 0, f"actors are {', '.join(actors[0])} and {', '.join(actors[1])}"
+    same = 0
+    for actor in actors[0]:
+        pairs = zip_longest(Recording(first, actors=[actor]), Recording(second, actors=[actor]))
+        for number, (one, other) in enumerate(pairs):
+            if one is None or other is None:
+                return same, f"{actor}: {first if one is None else second} ends after {number} data"
+            if difference := _difference(one, other):
+                return same, f"{actor}, datum {number}: {difference}"
+            same += 1
+    return same, ""
+
+
+def _difference(one: Datum, other: Datum) -> str:
+    for name in Datum._fields:
+        left, right = getattr(one, name), getattr(other, name)
+        match name:
+            case "data":
+                equal = _same_data(left, right)
+            case "action":
+                equal = left.tobytes() == right.tobytes()
+            case "labels":
+                equal = _same_labels(left, right)
+            case _:
+                equal = name in OWN or left == right
+        if not equal:
+            return f"{name} differs" if name in ("data", "labels") else f"{name} is {left} and {right}"
+    return ""
+
+
+def _same_data(one: Data, other: Data) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and _same_array(one, other)
+    return one.keys() == other.keys() and all(_same_array(one[name], other[name]) for name in one)
+
+
+def _same_array(one: Any, other: Any) -> bool:
+    return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
+
+
+def _same_labels(one: Labels | None, other: Labels | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return _same_array(one.depth, other.depth) and replace(one, depth=other.depth) == other

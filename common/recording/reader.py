@@ -27,7 +27,7 @@ class Damage:
 
     Attributes:
         segment: Its number; -1 where a line of `segments.jsonl` is damaged, so that it is not known.
-        data: How many data it held; 0 where that is not known.
+        data: How many data are lost with it, of those asked for; 0 where that is not known.
         reason: What is wrong, file included.
     """
 
@@ -42,7 +42,7 @@ class Recording:
     Args:
         path: The folder.
         actors: Only data of these; all without.
-        on_damage: Told of each segment that is damaged, which is then left out as a whole. Without it, damage raises.
+        on_damage: Told of each segment that is damaged, which is then left out. Without it, damage raises.
 
     Attributes:
         path: The folder.
@@ -89,14 +89,17 @@ class Recording:
         for reason in self.wrong:
             self._damaged(Damage(segment=-1, data=0, reason=reason))
         for number, segment in sorted(self.segments.items()):
-            if self._actors is not None and not any(actor in segment.actors for actor in self._actors):
-                continue
+            left = sum(
+                count for actor, count in segment.actors.items() if self._actors is None or actor in self._actors
+            )
             try:
-                verify(self.path, segment)
+                if left:
+                    verify(self.path, segment)
+                    for datum in self.of(segment):
+                        left -= 1
+                        yield datum
             except RecordingError as error:
-                self._damaged(Damage(segment=number, data=segment.data, reason=str(error)))
-                continue
-            yield from self.of(segment)
+                self._damaged(Damage(segment=number, data=left, reason=str(error)))
 
     def _damaged(self, damage: Damage) -> None:
         if self._on_damage is None:

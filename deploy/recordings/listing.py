@@ -1,27 +1,26 @@
-"""`engram recordings`: what recordings there are, whether they are whole, and cutting them."""
+"""`engram recordings`: what recordings there are, whether they are whole or the same, and cutting them."""
 
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from common.config import Seconds
 from common.errors import ConfigError, RecordingError
-from common.recording import Recording, check, trim
+from common.recording import Quality, Recording, check, compare, trim
 from common.recording.manifest import MANIFEST
 
 _USAGE = """\
 usage: engram recordings WHAT [OPTIONS]
 
-  list     sizes, worlds and durations        engram recordings list recordings
-  check    every file and every frame         engram recordings check live.rec
-  trim     a stretch of time, as a new one    engram recordings trim live.rec start.rec --end 10m
+  list     sizes, worlds and durations            engram recordings list recordings
+  check    every file and every frame             engram recordings check live.rec
+  compare  what a replay wrote with the original  engram recordings compare live.rec again.rec
+  trim     a stretch of time, as a new one        engram recordings trim live.rec start.rec --end 10m
 
-Exit codes: 0 all well, 1 damage was found, 2 no recording.
+Exit codes: 0 all well, 1 damage or a difference was found, 2 no recording.
 """
 
 
@@ -39,6 +38,16 @@ class Check:
 
     paths: tyro.conf.Positional[tuple[Path, ...]]
     """The recordings."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare two recordings to the bit, but for what belongs to a run: moments of capture and weights versions."""
+
+    first: tyro.conf.Positional[Path]
+    """A recording."""
+    second: tyro.conf.Positional[Path]
+    """What a replay of it wrote, recorded in its turn."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,11 @@ def recordings(words: list[str]) -> int:
             return _list(tyro.cli(List, args=words[1:], prog="engram recordings list"))
         case "check":
             return _check(tyro.cli(Check, args=words[1:], prog="engram recordings check"))
+        case "compare":
+            asked = tyro.cli(Compare, args=words[1:], prog="engram recordings compare")
+            same, difference = compare(asked.first, asked.second)
+            print(f"{same} data are the same" + (f"; then {difference}" if difference else ", every one to the bit"))
+            return 1 if difference else 0
         case "trim":
             asked = tyro.cli(Trim, args=words[1:], prog="engram recordings trim")
             if not 0 <= asked.start < asked.end:
@@ -74,35 +88,31 @@ def recordings(words: list[str]) -> int:
 
 
 def _list(asked: List) -> int:
-    table = Table()
-    for column in ("recording", "from", "kept", "duration", "data", "missed", "size", "worlds", "actors", ""):
-        table.add_column(column, justify="right" if column in ("duration", "data", "missed", "size") else "left")
     found = [path for given in asked.paths for path in _recordings(given)]
-    for path in found:
-        try:
-            recording = Recording(path)
-        except RecordingError as error:
-            table.add_row(str(path), "", "", "", "", "", "", "", "", str(error))
-            continue
-        counted = recording.counted
-        segments = recording.segments.values()
-        times = [moment for segment in segments for moment in (segment.first_ns, segment.last_ns)] or [0]
-        table.add_row(
-            str(path),
-            counted.source,
-            counted.quality if counted.quality == "lossless" else f"{counted.quality}, crf {counted.crf}",
-            f"{(max(times) - min(times)) / 1e9:.0f} s",
-            str(counted.data),
-            str(sum(counted.missed.values())),
-            f"{sum(file.stat().st_size for file in path.iterdir()) / 1e6:.1f} MB",
-            ", ".join(sorted(counted.worlds)),
-            str(len(counted.actors)),
-            "" if counted.whole else "not closed",
-        )
     if not found:
         raise ConfigError("paths", " ".join(map(str, asked.paths)), f"hold no recording (a folder with a {MANIFEST})")
-    Console(width=None).print(table)
+    for path in found:
+        try:
+            print(f"{path}: {_described(Recording(path))}")
+        except RecordingError as error:
+            print(error)
     return 0
+
+
+def _described(recording: Recording) -> str:
+    counted = recording.counted
+    times = [moment for one in recording.segments.values() for moment in (one.first_ns, one.last_ns)] or [0]
+    size = sum(file.stat().st_size for file in recording.path.iterdir())
+    facts = [
+        f"{(max(times) - min(times)) / 1e9:.1f} s",
+        f"{counted.data} data of {len(counted.actors)} actors",
+        f"{sum(counted.missed.values())} missed",
+        f"{size / 1e6:.1f} MB",
+        counted.quality if counted.quality is Quality.LOSSLESS else f"{counted.quality}, crf {counted.crf}",
+        {"tour": "of a tour", "stream": "of a live run", "import": "imported"}.get(counted.source, counted.source),
+        *(["broken off"] if not counted.whole else []),
+    ]
+    return f"{', '.join(facts)}\n  " + ", ".join(f"{world} ({data})" for world, data in sorted(counted.worlds.items()))
 
 
 def _recordings(path: Path) -> list[Path]:

@@ -114,7 +114,7 @@ def test_a_damaged_segment_is_left_out_and_counted(tmp_path: Path, store: Embedd
     playback = Playback(config(store, recorded, speed=100.0), index=0, stream="s", folder=tmp_path)
     playback.start()
     until(lambda: playback.status().ended)
-    assert playback.close().damaged == 20
+    assert playback.close().damaged == 10
     assert [round(datum.system_time - 100, 1) for datum in read(store)] == [
         number / 10 for number in (*range(10), *range(20, 30))
     ]

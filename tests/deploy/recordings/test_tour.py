@@ -12,11 +12,12 @@ import psutil
 import pytest
 from rich.progress import Progress
 
+from actors.tour import tour
 from actors.worlds import doom_game
 from common.config import ActorConfig, RunConfig
 from common.errors import RecordingError, RunError
 from common.messages import Datum
-from common.recording import Recording
+from common.recording import Manifest, Quality, Recording, RecordingWriter
 from deploy.recordings.tour import Live, pack, record, send_lives
 
 RUN = RunConfig(duration=1.0, actors=ActorConfig(count=1))
@@ -99,3 +100,21 @@ def test_a_game_that_behaves_is_recorded_and_nothing_is_written_over(tmp_path: P
     assert [datum.ordinal for datum in Recording(path)] == list(range(10))
     with pytest.raises(RecordingError, match="exists"):
         record(RUN, path, progress=Progress(disable=True))
+
+
+def test_an_hour_of_144_pixels_at_10_frames_a_second_takes_less_than_500_megabytes(tmp_path: Path) -> None:
+    world = replace(RUN.world, image_size=(144, 144), visit=4.0)
+    run = replace(RUN, world=world, duration=24.0)
+    lived = list(tour(run, index=0, frames=240))
+    with RecordingWriter(tmp_path / "a", of=Manifest.new("tour", quality=Quality.LOSSY)) as writer:
+        for datum in lived:
+            writer.write(datum)
+            if datum.seq % 30 == 0:
+                writer.flush()
+    size = sum(path.stat().st_size for path in (tmp_path / "a").iterdir())
+    assert size / 240 * 36_000 < 500e6
+    errors = [
+        np.square(np.asarray(one.data, np.float32) - np.asarray(other.data)).mean()
+        for one, other in zip(Recording(tmp_path / "a"), lived, strict=True)
+    ]
+    assert 10 * np.log10(255**2 / np.mean(errors)) > 40  # PSNR, dB
