@@ -25,6 +25,7 @@ from actors.context import BUFFER, SituatedEnvironment, StepContext, StreamColle
 from actors.inference import FollowingEncoder
 from actors.pacing import DeadlineAdjustor
 from actors.worlds import make_environment
+from actors.worlds.kinds import WorldEnded
 from common.catalogue import Metric, Role
 from common.codec import Codec
 from common.config import RunConfig
@@ -116,6 +117,7 @@ class ActorHost:
         self._closing = threading.Event()
         self._paused = threading.Event()
         self._rounds = 0
+        self._ended = False
         self._first_ns = 0
         self.failure: BaseException | None = None
         self._heartbeat = Heartbeat(
@@ -196,6 +198,7 @@ class ActorHost:
             step_seconds=median(self._works) if self._works else 0.0,
             cells=int(getattr(self._agent, "cells", 0)),
             reconnects=max(0, self._writer.connections - 1),
+            ended=self._ended,
         )
 
     def _run(self) -> None:
@@ -207,9 +210,16 @@ class ActorHost:
                     if self._paused.is_set():
                         self._rest()
                         continue
+                    if self._ended:
+                        self._closing.wait(0.1)
+                        continue
                     began = time.perf_counter()
                     waited = self._pace.waited
-                    self._interaction.step()
+                    try:
+                        self._interaction.step()
+                    except WorldEnded:
+                        self._ended = True
+                        continue
                     self._note_step(time.perf_counter() - began - (self._pace.waited - waited))
             finally:
                 self._interaction.teardown()

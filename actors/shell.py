@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from actors.host import ActorHost
+from actors.playback import Playback
 from common.config import RunConfig
 from common.process import settle
 from common.status import ActorStatus
@@ -11,11 +12,15 @@ from common.weights import WeightSource
 
 
 class ActorShell:
-    """Runs one `ActorHost` in a process of its own. Arguments as there."""
+    """Runs one `ActorHost`, or one recorded actor's `Playback`, in a process of its own. Arguments as there."""
 
     def __init__(self, run: RunConfig, *, index: int, stream: str, source: WeightSource, folder: Path) -> None:
         settle(part=f"actor-{index}", threads=run.actors.threads)
-        self._host = ActorHost(run, index=index, stream=stream, source=source, folder=folder)
+        self._host = (
+            Playback(run, index=index, stream=stream, folder=folder)
+            if run.playback.recording
+            else ActorHost(run, index=index, stream=stream, source=source, folder=folder)
+        )
         self._host.start()
 
     def status(self) -> ActorStatus:

@@ -8,6 +8,7 @@ import numpy as np
 from actors.agents import make_agent
 from actors.context import BUFFER
 from actors.worlds import make_environment
+from actors.worlds.kinds import WorldEnded
 from common.config import RunConfig
 from common.exposure import ExposureRule
 from common.messages import Datum
@@ -25,7 +26,7 @@ def tour(run: RunConfig, *, index: int, frames: int) -> Iterator[Datum]:
         frames: How many.
 
     Yields:
-        The data in order, numbered from 1.
+        The data in order, numbered from 1; fewer where the world ends before.
     """
     step = 0
     name = f"actor-{index}"
@@ -39,7 +40,10 @@ def tour(run: RunConfig, *, index: int, frames: int) -> Iterator[Datum]:
     environment.setup()
     try:
         for step in range(frames):
-            seen = replace(environment.observe(), captured_ns=round(step / fps * 1e9))
+            try:
+                seen = replace(environment.observe(), captured_ns=round(step / fps * 1e9))
+            except WorldEnded:
+                return
             visit = f"{name}.1.{seen.visit:04d}"
             yield Datum(
                 buffer=BUFFER,

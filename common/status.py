@@ -70,6 +70,8 @@ class ActorStatus:
         step_seconds: Median time of one observe-step-affect, without the wait, seconds.
         cells: Map cells seen by the explorer in this visit.
         reconnects: Times the connection to Redis was made anew.
+        damaged: Data of a recording that were left out because their segments are damaged.
+        ended: There is nothing more to see: a recording, or films that are shown once, came to their end.
     """
 
     name: str
@@ -86,6 +88,8 @@ class ActorStatus:
     step_seconds: float = 0.0
     cells: int = 0
     reconnects: int = 0
+    damaged: int = 0
+    ended: bool = False
 
 
 class Reason(StrEnum):

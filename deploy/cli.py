@@ -17,17 +17,18 @@ from common.config.presets import PRESETS
 from common.errors import CheckpointError, ConfigError, EngramError, RecordingError
 from common.stream import check_server
 from deploy import commands
-from deploy.starting import saved_run, starting_point
+from deploy.recordings import command as recordings
+from deploy.starting import URL_VARIABLE, saved_run, starting_point
 from learner.checkpoint import Checkpoint
-
-URL_VARIABLE = "ENGRAM_REDIS_URL"
 
 _USAGE = f"""\
 usage: engram COMMAND [OPTIONS]
 
   run       train I-JEPA live on what actors see          engram run --preset demo --duration 2m
   resume    continue a run from its last checkpoint       engram resume runs/2026-11-22_10-00-00-demo
-  record    live faster than time into a file             engram record tour.rec --duration 30m
+  record    a run, videos or a tour onto disk             engram record live.rec --from runs/a
+  replay    train on a recording in the actors' place     engram replay live.rec --speed 4x
+  recordings  list, check and trim recordings             engram recordings check live.rec
   sweep     compare ways to train on one recording        engram sweep sweep.yaml --jobs 2
   convert   bring weights in from elsewhere, or out       engram convert runs/a encoder --from engram --to hf
   probe     grade a frozen encoder on pictures or a tour  engram probe runs/a --data pictures --protocol fast
@@ -100,7 +101,9 @@ def _dispatch(words: list[str]) -> int:
     known: dict[str, Callable[[list[str]], int]] = {
         "run": _run,
         "resume": _resume,
-        "record": commands.record,
+        "record": recordings.record,
+        "replay": _replay,
+        "recordings": recordings.recordings,
         "sweep": commands.sweep,
         "probe": commands.probe,
         "maps": commands.maps,
@@ -129,9 +132,11 @@ def _run(words: list[str]) -> int:
         description=_RUN,
         config=(tyro.conf.EnumChoicesFromValues,),
     )
-    if not config.run_dir:
-        config = replace(config, run_dir=str(Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{config.preset}"))
-    return _execute(_with_server(config), resumed=False)
+    return _execute(_with_server(_with_directory(config)), resumed=False)
+
+
+def _replay(words: list[str]) -> int:
+    return _execute(_with_server(_with_directory(recordings.replay(words))), resumed=False)
 
 
 def _resume(words: list[str]) -> int:
@@ -169,7 +174,8 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
     from actors.worlds.doom_game import sweep_leftovers
     from deploy.memory import check_memory
 
-    check_worlds(config.world)
+    if not config.playback.recording:  # else nobody enters a world
+        check_worlds(config.world)
     check_memory(config)
     if config.redis_url:
         check_server(config.redis_url, budget=config.stream.budget, stream="check", durability=config.stream.durability)
@@ -236,6 +242,12 @@ def _check_cache(config: RunConfig) -> None:
         raise ConfigError("evaluator.cache", str(path.parent), f"cannot be made: {error.strerror}") from None
     if not os.access(path.parent, os.W_OK):
         raise ConfigError("evaluator.cache", str(path.parent), "must be a folder that can be written to")
+
+
+def _with_directory(config: RunConfig) -> RunConfig:
+    if config.run_dir:
+        return config
+    return replace(config, run_dir=str(Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{config.preset}"))
 
 
 def _with_server(config: RunConfig) -> RunConfig:

@@ -5,17 +5,8 @@ from pathlib import Path
 
 import tyro
 
-from common.config import RunConfig
 from common.errors import ConfigError
-from deploy.starting import saved_run, starting_point, take_option
-
-_RECORD = """\
-Live through worlds faster than time, and write what actors see into FILE (the first word): for `engram sweep`.
-
-Examples:
-  engram record tour.rec --duration 30m --actors.count 1 --world.visit 150s
-  engram record small.rec --duration 2m --stream.codec jpeg --seed 7
-"""
+from deploy.starting import saved_run, take_option
 
 
 @dataclass(frozen=True)
@@ -64,32 +55,6 @@ class ReportCommand:
     """Run directories, of finished or live runs."""
     out: Path = Path()
     """HTML file; empty for report/report.html in the first run directory."""
-
-
-def record(words: list[str]) -> int:
-    """Runs `engram record` with the words after it; returns the exit code."""
-    path = None
-    if words and not words[0].startswith("-"):
-        path, words = Path(words[0]), words[1:]
-    words, default = starting_point(words)
-    config = tyro.cli(
-        RunConfig,
-        args=words,
-        default=default,
-        prog="engram record FILE",
-        description=_RECORD,
-        config=(tyro.conf.EnumChoicesFromValues,),
-    )
-    if path is None:
-        raise ConfigError("file", "", "must be given first: engram record FILE [OPTIONS]")
-    from rich.progress import Progress
-
-    from deploy import record as recording
-
-    with Progress() as progress:
-        frames = recording.record(config, path, progress=progress)
-    print(f"{frames} frames, {path.stat().st_size / 1e6:.0f} MB: {path}")
-    return 0
 
 
 def sweep(words: list[str]) -> int:

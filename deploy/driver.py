@@ -47,7 +47,7 @@ from deploy.rundir import RunDirectory
 from deploy.stream_server import StreamServer
 from deploy.supervision import Supervisor
 from learner import checkpoint as checkpoints
-from learner.shell import part_name
+from learner.ranks import part_name
 
 TICK = 0.5
 ROWS_EVERY = 5.0
@@ -206,6 +206,9 @@ class Driver:
         next_rows = time.monotonic()
         while not self._stopping.is_set():
             if self._run.duration and self.elapsed >= self._run.duration:
+                return
+            if all(actor.ended for actor in self.status().actors):
+                self._say("recording_ended")
                 return
             self._supervisor.look(self._server.beats())
             self._note_first_frames()

@@ -26,7 +26,8 @@ from evaluator.shell import EvaluatorShell
 from learner import checkpoint as checkpoints
 from learner.checkpoint import Checkpoint
 from learner.group import Rendezvous
-from learner.shell import LearnerShell, part_name
+from learner.ranks import part_name
+from learner.shell import LearnerShell
 
 PATIENCE = 10.0
 CALLS = 8

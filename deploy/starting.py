@@ -10,6 +10,9 @@ from common.config.presets import preset
 from common.errors import ConfigError
 from learner.checkpoint import Checkpoint
 
+URL_VARIABLE = "ENGRAM_REDIS_URL"
+"""Names the Redis server without showing its password in the list of processes."""
+
 
 def starting_point(words: Sequence[str]) -> tuple[list[str], RunConfig]:
     """Finds `--config` or `--preset` before the fields are parsed, since they decide their defaults.

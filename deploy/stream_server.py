@@ -22,6 +22,7 @@ from common.config import Durability, RunConfig
 from common.status import StoreStatus
 from common.stream import StreamKeys, check_server, connect, last_beats, remove
 from common.weights import WeightSource
+from deploy.address import StreamAddress, withdraw
 from deploy.memory import relay_bytes
 from deploy.relay import WeightRelay
 from deploy.rundir import RunDirectory
@@ -73,6 +74,7 @@ class StreamServer:
                 self._embedded.stop(keep=self._keeps)
             raise
         self._keys = StreamKeys(self.stream)
+        StreamAddress.publish(directory.path, stream=self.stream, url="" if run.redis_url else self.url)
 
     @property
     def temporary(self) -> EmbeddedStore | None:
@@ -130,6 +132,7 @@ class StreamServer:
         Args:
             done: All is read and saved, so that nothing need be left behind; else a durable stream stays for a resume.
         """
+        withdraw(self._directory.path)
         keep = self._keeps and not done
         if not keep and self._embedded is None:
             for stream in {*self._earlier, self.stream}:

@@ -48,7 +48,7 @@ class Sweep:
     """What is compared on one recording.
 
     Attributes:
-        recording: File that `engram record` made; relative to the sweep's file.
+        recording: What `engram record` made; relative to the sweep's file.
         preset: Configuration that all variants begin with.
         images: Frames that each run uses in gradient steps; the replay ratio follows from it.
         evaluations: How often each run is measured, evenly spaced, the last time at its end.

@@ -220,6 +220,8 @@ class EvaluatorShell:
         try:
             if time.monotonic() - self._refreshed >= REFRESH:
                 self._reader.refresh()
+                if self._run.playback.waits:
+                    self._reader.tell("evaluator")
                 self._refreshed = time.monotonic()
             data = self._reader.read()
         except redis.RedisError as error:

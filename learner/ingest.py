@@ -47,6 +47,9 @@ class Ingest:
         counts: Counters to go on from, as `state()` gave them.
         noted: Called with each datum that is admitted.
         stale: Says whether the weights that acted on a datum were too old; it is gated then.
+        passed: Called with every datum that was read, whatever becomes of it.
+        told_as: Name under which a writer that waits is told how far the reader is; empty where nobody waits.
+        hold: Says that nothing is to be read now: a step is due, and whoever writes waits.
     """
 
     def __init__(
@@ -59,6 +62,9 @@ class Ingest:
         counts: Mapping[str, Mapping[str, int]] | None = None,
         noted: Callable[[Datum], None],
         stale: Callable[[Datum], bool] = lambda datum: False,
+        passed: Callable[[Datum], None] = lambda datum: None,
+        told_as: str = "",
+        hold: Callable[[], bool] = lambda: False,
     ) -> None:
         self._reader = reader
         self._rule = rule
@@ -72,6 +78,9 @@ class Ingest:
         self._collected = 0
         self._noted = noted
         self._stale = stale
+        self._passed = passed
+        self._told_as = told_as
+        self._hold = hold
         self._stop = threading.Event()
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run_safely, name="ingest", daemon=True)
@@ -147,8 +156,10 @@ class Ingest:
                 if time.monotonic() - looked >= REFRESH:
                     with self._lock:
                         self._reader.refresh()
+                        if self._told_as:
+                            self._reader.tell(self._told_as)
                     looked = time.monotonic()
-                if full := self._collected - self._added >= ROOM:
+                if full := self._collected - self._added >= ROOM or self._hold():
                     self._stop.wait(CROWDED)
                 with self._lock:
                     data = [] if full else self._reader.read()
@@ -164,6 +175,7 @@ class Ingest:
                 self._stop.wait(POLL)
 
     def _take(self, datum: Datum) -> None:
+        self._passed(datum)
         counter = self._counts[datum.actor]
         collector = self._collectors.get(datum.buffer)
         misnamed = datum.experience != self._rule.experience(datum.visit, datum.visit_time)

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pamiq_core import time as pamiq_time
 from pamiq_core.data import DataUsersDict
 from pamiq_core.model import TrainingModelsDict
 from pamiq_core.trainer import TrainersDict
@@ -34,12 +33,13 @@ from common.stream import Share, StreamKeys, StreamReader, connect
 from common.weights import DTYPES, WeightSink, digest
 from learner.candidates import Candidates
 from learner.checkpoint import Checkpoint
+from learner.clock import clock_of
 from learner.device import choose_device
 from learner.ingest import Ingest
 from learner.ledger import Ledger
 from learner.limiter import SampleToInsertLimiter
 from learner.publication import PublishedModel, Publisher
-from learner.ranks import Ranks
+from learner.ranks import Ranks, part_name
 from learner.replay import Batch, ReplayBuffer
 from learner.rounds import Rounds
 from learner.staleness import Staleness
@@ -83,6 +83,7 @@ class Learner:
         self._rounds = Rounds(self._train, self._ranks)
         self.metrics = Metrics(Role.LEARNER)
         state: Mapping[str, Any] = checkpoint.state if checkpoint else {}
+        clock, passed = clock_of(run)
 
         model = IJepa(config.model, run.world.image_size, seed=run.seed)
         self._step = TrainingStep(
@@ -92,7 +93,7 @@ class Learner:
             config.plasticity,
             seed=run.seed,
             device=choose_device(config.device),
-            clock=pamiq_time.time,
+            clock=clock,
             ranks=self._ranks,
             compile=config.compile,
             forget_activations=config.checkpoint_activations,
@@ -111,6 +112,7 @@ class Learner:
             version=version,
             dtype=DTYPES[config.payload_dtype],
             moments=state.get("moments"),
+            clock=clock,
             offered=lambda seconds: self.metrics.observe(Metric.LEARNER_PUBLISH_SECONDS, seconds),
         )
         replay = config.replay.share(self._ranks.count)
@@ -173,6 +175,9 @@ class Learner:
             counts=kept.get("counts"),
             noted=self._staleness.note,
             stale=self._staleness.is_stale,
+            passed=passed,
+            told_as=part_name(self._ranks.rank) if run.playback.waits else "",
+            hold=lambda: run.playback.waits and not self._trainer.waiting,
         )
         self.metrics.follow(self.status)
 

@@ -30,6 +30,7 @@ class Publisher:
         dtype: Of the floating-point parameters as they are sent.
         offered: Told of each version how long ago its last step ended, seconds.
         moments: What an earlier publisher's `moments()` gave.
+        clock: System time, seconds.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class Publisher:
         dtype: torch.dtype = torch.bfloat16,
         offered: Callable[[float], None] = lambda seconds: None,
         moments: Mapping[str, int] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._sink = sink
         self._every = every
         self._dtype = dtype
         self._offered = offered
+        self._clock = clock
         self._last = -float("inf")
         self.version = version
         self._created_ns = {int(version): born for version, born in (moments or {}).items()}
@@ -120,7 +123,7 @@ class Publisher:
             step=step,
             created_ns=wall.time_ns(),
             gradient_ns=gradient_ns,
-            system_time=time.time(),
+            system_time=self._clock(),
             digest=digest(encoder, self._dtype),
             published=published,
             health=dict(health),

@@ -23,6 +23,11 @@ from torch.distributed.nn.functional import all_gather  # pyright: ignore[report
 from torch.nn.parallel import DistributedDataParallel
 
 
+def part_name(rank: int) -> str:
+    """Name of a rank among the parts of a run: `learner` for the first, `learner-1` for the next."""
+    return f"learner-{rank}" if rank else "learner"
+
+
 class Ranks:
     """One process that trains alone.
 

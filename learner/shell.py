@@ -16,7 +16,7 @@ from learner.checkpoint import Checkpoint
 from learner.device import choose_device
 from learner.group import Place, join
 from learner.learner import Learner
-from learner.ranks import Ranks
+from learner.ranks import Ranks, part_name
 
 
 class FetchableSink(WeightSink, Protocol):
@@ -25,11 +25,6 @@ class FetchableSink(WeightSink, Protocol):
     def payload(self, version: int, kind: PayloadKind) -> NDArray[np.uint8]:
         """The bytes of a payload offered lately, uint8 [bytes]."""
         ...
-
-
-def part_name(rank: int) -> str:
-    """Name of a rank among the parts of a run: `learner` for the first, `learner-1` for the next."""
-    return f"learner-{rank}" if rank else "learner"
 
 
 class LearnerShell:

@@ -2,12 +2,17 @@
 
 from pamiq_core import Agent
 
+from actors.agents.babbler import BabblerAgent
 from actors.agents.explorer import ExplorerAgent
 from actors.agents.walker import WalkerAgent
 from common.errors import ConfigError
 from common.messages import Action, Observation
 
-AGENTS: dict[str, type[ExplorerAgent] | type[WalkerAgent]] = {"explorer": ExplorerAgent, "walker": WalkerAgent}
+AGENTS: dict[str, type[BabblerAgent] | type[ExplorerAgent] | type[WalkerAgent]] = {
+    "babbler": BabblerAgent,
+    "explorer": ExplorerAgent,
+    "walker": WalkerAgent,
+}
 
 
 def make_agent(
@@ -16,7 +21,7 @@ def make_agent(
     """Makes an agent.
 
     Args:
-        name: `explorer` or `walker`.
+        name: `babbler`, `explorer` or `walker`.
         seed: Seed of its random choices.
         encoder: Name of the inference model that sees each frame, or None.
         collector: Name of the data collector that gets each frame, or None.

@@ -1,4 +1,4 @@
-"""What both agents share: the encoder watches every frame, the collector gets every frame."""
+"""What all agents share: the encoder watches every frame, the collector gets every frame."""
 
 from abc import abstractmethod
 from typing import override

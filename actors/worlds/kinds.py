@@ -11,6 +11,10 @@ from common.errors import ConfigError
 from common.messages import Action, Observation
 
 
+class WorldEnded(Exception):
+    """Raised by `observe` where there is nothing more to see: films that are shown once. The actor rests from then."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Life:
     """What an environment is told of the actor that will live in it.
@@ -55,8 +59,10 @@ class WorldKind:
 def kinds() -> dict[str, WorldKind]:
     """All kinds by their names."""
     from actors.worlds.doom import DOOM
+    from actors.worlds.gym import GYM
+    from actors.worlds.video import VIDEO
 
-    return {kind.name: kind for kind in (DOOM,)}
+    return {kind.name: kind for kind in (DOOM, VIDEO, GYM)}
 
 
 def kind_of(world: WorldConfig) -> WorldKind:

@@ -4,7 +4,16 @@ from common.config.learner import GuardMode, GuardrailConfig, LearnerConfig, Pay
 from common.config.model import MaskConfig, MaskKind, ModelConfig
 from common.config.optim import EmaSchedule, OptimConfig, Optimizer, PlasticityConfig, Regulariser, Schedule
 from common.config.replay import Draw, Keep, ReplayConfig
-from common.config.run import ActorConfig, Durability, EvaluatorConfig, RunConfig, StreamConfig, VisitOrder, WorldConfig
+from common.config.run import (
+    ActorConfig,
+    Durability,
+    EvaluatorConfig,
+    PlaybackConfig,
+    RunConfig,
+    StreamConfig,
+    VisitOrder,
+    WorldConfig,
+)
 from common.config.units import ByteCount, Seconds
 
 __all__ = [
@@ -25,6 +34,7 @@ __all__ = [
     "Optimizer",
     "PayloadDtype",
     "PlasticityConfig",
+    "PlaybackConfig",
     "Regulariser",
     "ReplayConfig",
     "RunConfig",

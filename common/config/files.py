@@ -31,8 +31,21 @@ def from_yaml(path: Path) -> RunConfig:
         content: Any = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError("config", str(path), f"cannot be read: {str(error).splitlines()[0]}") from None
+    return from_content(content, str(path))
+
+
+def from_content(content: Any, where: str) -> RunConfig:
+    """Makes a configuration of what YAML holds.
+
+    Args:
+        content: What was read.
+        where: Where it was read, for the message.
+
+    Raises:
+        ConfigError: It is of another schema, or holds a field or value that is not allowed.
+    """
     if not isinstance(content, dict) or cast(dict[str, Any], content).pop("v", None) != SCHEMA:
-        raise ConfigError("config", str(path), f"must be a configuration of schema {SCHEMA}")
+        raise ConfigError("config", where, f"must be a configuration of schema {SCHEMA}")
     return _build(RunConfig, cast(dict[str, Any], content), "")
 
 

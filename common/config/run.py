@@ -34,6 +34,8 @@ class WorldConfig:
         visit: Length of a visit, seconds of system time.
         order: How worlds follow each other.
         image_size: Height and width of a frame, pixels.
+        loop: Films of the kind `video` begin anew when all were shown; without it, the run ends then.
+        fade: Seconds in which a film of the kind `video` gives way to the next.
     """
 
     GROUP: ClassVar[str] = "world"
@@ -51,9 +53,12 @@ class WorldConfig:
     visit: Seconds = 60.0
     order: VisitOrder = VisitOrder.CYCLE
     image_size: tuple[int, int] = (96, 96)
+    loop: bool = True
+    fade: Seconds = 0.0
 
     def __post_init__(self) -> None:
         checks.positive(self, "visit")
+        checks.not_negative(self, "fade")
         if not self.worlds:
             raise checks.refuse(self, "worlds", "must name at least one world")
         if both := set(self.worlds) & set(self.placebo_worlds):
@@ -71,7 +76,8 @@ class ActorConfig:
     Attributes:
         count: Number of actors.
         fps: Steps a second.
-        agent: Who decides: `explorer` (seeks what it has not seen) or `walker` (turns when stuck).
+        agent: Who decides: `explorer` (seeks what it has not seen), `walker` (turns when stuck), or `babbler` (at
+            random, for worlds whose controls nobody knows).
         threads: CPU threads of torch in each actor.
         spool: Seconds of frames kept in memory while Redis is slow or gone; then the oldest is dropped and counted.
         spool_bytes: Bytes of frames kept; whichever bound is reached first counts.
@@ -96,7 +102,7 @@ class ActorConfig:
         checks.between(self, 1, 60, "fps")
         checks.positive(self, "threads", "spool", "spool_bytes", "pull_every")
         checks.between(self, 0, 1, "boredom")
-        checks.one_of(self, ("explorer", "walker"), "agent")
+        checks.one_of(self, ("babbler", "explorer", "walker"), "agent")
 
 
 class Durability(StrEnum):
@@ -188,8 +194,34 @@ class EvaluatorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlaybackConfig:
+    """A recording that takes the actors' place: `engram replay`.
+
+    Attributes:
+        recording: Its folder; empty for actors that live.
+        speed: Seconds of the recording's system time a second of wall clock; 0 goes as fast as learner and evaluator
+            take it, missing nothing and with all steps that the replay ratio asks for.
+        start: System time of its first datum, seconds: where the run's clock begins.
+    """
+
+    GROUP: ClassVar[str] = "playback"
+
+    recording: str = ""
+    speed: float = 1.0
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.between(self, 0, 1000, "speed")
+
+    @property
+    def waits(self) -> bool:
+        """Whether the recording waits for its readers."""
+        return bool(self.recording) and not self.speed
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One run: worlds, actors, stream, learner, evaluator.
+    """One run: worlds, actors, stream, learner, evaluator; or a recording in the actors' place.
 
     Attributes:
         preset: Name of the preset that this config started from.
@@ -219,6 +251,7 @@ class RunConfig:
     stream: StreamConfig = StreamConfig()
     learner: LearnerConfig = LearnerConfig()
     evaluator: EvaluatorConfig = EvaluatorConfig()
+    playback: PlaybackConfig = PlaybackConfig()
 
     def __post_init__(self) -> None:
         checks.not_negative(self, "duration", "restarts")
@@ -240,6 +273,8 @@ class RunConfig:
                 "learner.replay.max_staleness",
                 f"must be 0 or above actors.pull_every = {self.actors.pull_every:g} s: actors follow no faster",
             )
+        if self.playback.waits and self.learner.ranks > 1:
+            raise checks.refuse(self.playback, "speed", "must be above 0 where learner.ranks is above 1")
         frame_bytes = self.world.image_size[0] * self.world.image_size[1] * 3
         if self.stream.budget < 64 * frame_bytes * self.actors.count:
             raise checks.refuse(

@@ -59,8 +59,9 @@ def remove(client: redis.Redis, keys: StreamKeys) -> None:
         redis.RedisError: The server does not answer.
     """
     actors = cast(set[bytes], client.smembers(keys.actors))
-    frames = [keys.frames(actor.decode(errors="replace")) for actor in actors]
-    for key in (*frames, keys.quarantine, keys.heartbeats, keys.written, keys.actors):
+    names = [actor.decode(errors="replace") for actor in actors]
+    of_actors = [key for name in names for key in (keys.frames(name), keys.read(name))]
+    for key in (*of_actors, keys.quarantine, keys.heartbeats, keys.written, keys.actors):
         client.unlink(key)
 
 

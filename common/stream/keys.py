@@ -28,6 +28,10 @@ class StreamKeys:
         """Hash of the entries that each actor has written over its whole life."""
         return f"engram:{self.stream}:written"
 
+    def read(self, actor: str) -> str:
+        """Hash of the entries of one actor that each reader has gone past; only where somebody waits for readers."""
+        return f"engram:{self.stream}:read:{{{actor}}}"
+
     @property
     def heartbeats(self) -> str:
         """Hash of each part's last sign of life, msgpack."""

@@ -111,6 +111,15 @@ class StreamReader:
             self.resets += 1
         self._server = server
 
+    def tell(self, name: str) -> None:
+        """Says under this name how far the reader is, for a writer that waits for it (`common.stream.progress`).
+
+        Raises:
+            redis.RedisError: The server does not answer.
+        """
+        for actor, position in self._positions.items():
+            cast(Any, self._client).hset(self._keys.read(actor), name, position.ordinal + position.damaged)
+
     def read(self) -> list[Datum]:
         """Takes what is new, at most `COUNT` entries of each actor and about `READ_BYTES`, in order; does not wait.
 

@@ -22,7 +22,7 @@ from common.ijepa.convert import to_hugging_face, to_official
 from common.ijepa.model import IJepa
 from common.ijepa.network import Network
 from common.messages import Datum
-from common.recording import RecordingWriter
+from common.recording import Manifest, RecordingWriter
 from deploy.cli import main
 from deploy.convert import read_network
 from learner.checkpoint import Checkpoint, save
@@ -56,7 +56,7 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.fixture
 def tour(tmp_path: Path, make_datum: Callable[..., Datum]) -> Path:
     rng, path = np.random.default_rng(0), tmp_path / "tour.rec"
-    with RecordingWriter(path) as writer:
+    with RecordingWriter(path, of=Manifest.new("tour")) as writer:
         for visit in range(4):
             for number in range(90):
                 frame = np.full((*SIZE, 3), 100 + 90 * np.sin(number / 5 + visit), np.uint8)

@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import ConfigError
 from common.messages import Datum
-from common.recording import Recording, RecordingWriter
+from common.recording import Manifest, Recording, RecordingWriter
 from evaluator.protocols.film import Film, Visit, folds
 
 type Make = Callable[..., Datum]
@@ -14,7 +14,7 @@ type Make = Callable[..., Datum]
 
 def record(path: Path, make_datum: Make, visits: str) -> Recording:
     """A recording of frames that hold their own number, each of the visit with this letter."""
-    with RecordingWriter(path) as writer:
+    with RecordingWriter(path, of=Manifest.new("tour")) as writer:
         for number, name in enumerate(visits):
             frame = np.full((8, 8, 3), number, np.uint8)
             writer.write(make_datum(seq=number + 1, visit=name, world=f"w{name}", data=frame))
@@ -29,7 +29,7 @@ def test_frames_are_found_by_their_place_in_their_visit(tmp_path: Path, make_dat
 
 
 def test_other_buffers_are_left_out(tmp_path: Path, make_datum: Make) -> None:
-    with RecordingWriter(tmp_path / "a.rec") as writer:
+    with RecordingWriter(tmp_path / "a.rec", of=Manifest.new("tour")) as writer:
         for number, buffer in enumerate(("frames", "rewards", "frames", "frames")):
             data = np.full((8, 8, 3), number, np.uint8) if buffer == "frames" else np.zeros(3, np.float32)
             writer.write(make_datum(seq=number + 1, visit="ab"[number // 2], buffer=buffer, data=data))

@@ -1,55 +1,67 @@
-"""`engram record`: lives of actors, faster than time, into one file that learners can go through again and again.
+"""`engram record`: lives of actors, faster than time, into one recording that learners can go through again and again.
 
-    process `record`   tour of each actor, in turns ─► pack ─► pipe ─► this process ─► file
+    process `record`   tour of each actor, in turns ─► wire ─► pipe ─► this process ─► recording
 
 Lives have a process of their own, since the engine of a game can hang while it starts, or take its process along when
 it dies (ViZDoom 1.3.2), and nobody in that process could do anything about it.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any, cast
 
+import msgpack
 from rich.progress import Progress
 
 from actors.tour import tour
 from actors.worlds import check_worlds
 from actors.worlds.doom_game import sweep_leftovers
-from common.codec import Codec
+from common import wire
 from common.config import RunConfig
 from common.errors import ConfigError, EngramError, RunError
 from common.messages import Datum
 from common.process import settle, undisturbed
-from common.recording import RecordingWriter, pack
+from common.recording import CRF, Manifest, Quality, RecordingWriter
 
 PATIENCE = 60.0
 """Seconds without a frame after which a game counts as hung; one starts within 5 s, a few more on a busy machine."""
-_FRAME, _ERROR = b"f", b"e"
+_FRAME, _ERROR, _END = b"f", b"e", b"."
 
 type Live = Callable[[RunConfig, Connection], None]
 """Lives a run's lives and sends every frame."""
 
 
 def record(
-    run: RunConfig, path: Path, *, progress: Progress, patience: float = PATIENCE, live: Live | None = None
+    run: RunConfig,
+    path: Path,
+    *,
+    progress: Progress,
+    quality: Quality = Quality.LOSSLESS,
+    crf: int = CRF,
+    patience: float = PATIENCE,
+    live: Live | None = None,
 ) -> int:
     """Records `run.duration` seconds of the lives of all actors, frame by frame in turns.
 
     Args:
-        run: Worlds, visits, actors, frames a second, codec, seed.
-        path: File to write.
+        run: Worlds, visits, actors, frames a second, seed.
+        path: Folder to make.
         progress: Shows how far it is.
+        quality: How frames are kept.
+        crf: Constant rate factor of lossy video.
         patience: Seconds without a frame after which it is given up.
         live: Lives the lives; runs in the process of its own.
 
     Returns:
-        Frames written.
+        Frames written: fewer than asked for where worlds end before.
 
     Raises:
         ConfigError: There is no such world, or no end.
-        RecordingError: The file exists, or cannot be written.
-        RunError: A game did not start, hung, or died; no file is left.
+        RecordingError: The folder exists, or cannot be written.
+        RunError: A game did not start, hung, or died, or nothing was seen; nothing is left.
     """
     settle(part="record", threads=run.actors.threads)
     check_worlds(run.world)
@@ -57,22 +69,33 @@ def record(
         raise ConfigError("duration", run.duration, "must be above 0: a recording needs an end")
     total = _frames(run) * run.actors.count
     task = progress.add_task(f"recording {path.name}", total=total)
-    with RecordingWriter(path) as writer:
+    writer = RecordingWriter(path, of=Manifest.new("tour", config=run, quality=quality, crf=crf))
+    try:
         for packed in _lived(run, total, live or send_lives, patience):
-            writer.append(packed)
+            writer.write(wire.decode(cast(Any, msgpack).unpackb(packed, raw=True)))
             progress.advance(task)
-    return total
+        writer.close()
+    except BaseException:
+        shutil.rmtree(path)
+        raise
+    return writer.manifest.data
 
 
 def send_lives(run: RunConfig, sender: Connection) -> None:
-    """Lives the lives of all actors and sends every frame, packed as a recording's entry, or what went wrong."""
+    """Lives the lives of all actors and sends every frame, packed as an entry of the wire, or what went wrong."""
     settle(part="record", threads=run.actors.threads)
     lives = [tour(run, index=index, frames=_frames(run)) for index in range(run.actors.count)]
     try:
         for datum in _in_turns(lives):
-            sender.send_bytes(_FRAME + pack(datum, Codec(run.stream.codec), run.stream.jpeg_quality))
+            sender.send_bytes(_FRAME + pack(datum))
+        sender.send_bytes(_END)
     except EngramError as error:
         sender.send_bytes(_ERROR + str(error).encode())
+
+
+def pack(datum: Datum) -> bytes:
+    """Packs a datum as an entry of the wire, for the pipe."""
+    return cast(bytes, cast(Any, msgpack).packb({name: bytes(value) for name, value in wire.encode(datum).items()}))
 
 
 def _lived(run: RunConfig, total: int, live: Live, patience: float) -> Iterator[bytes]:
@@ -87,6 +110,8 @@ def _lived(run: RunConfig, total: int, live: Live, patience: float) -> Iterator[
             if not receiver.poll(patience):
                 raise RunError(f"no frame for {patience:g} s after {number} of {total}: a game hangs; record again")
             message = receiver.recv_bytes()
+            if message[:1] == _END:
+                return
             if message[:1] == _ERROR:
                 raise RunError(message[1:].decode())
             yield message[1:]
@@ -106,5 +131,11 @@ def _frames(run: RunConfig) -> int:
 
 
 def _in_turns(lives: list[Iterator[Datum]]) -> Iterator[Datum]:
-    for moment in zip(*lives, strict=True):
-        yield from moment
+    """Gives one datum of each life in turn; one that is over leaves the turns to the others."""
+    while lives:
+        for life in list(lives):
+            datum = next(life, None)
+            if datum is None:
+                lives.remove(life)
+            else:
+                yield datum
