@@ -14,7 +14,7 @@ class WriterCounts:
         captured: Frames that were given a `seq`, over the actor's whole life (restarts included).
         written: Entries that the server acknowledged.
         dropped: Frames given up, by cause: `spool_full`, `died` (lost with a killed process), `rejected`,
-            `closed` (no server at the end).
+            `closed` (no server at the end), `unfit` (shows nothing to learn of).
         spooled: Frames waiting in memory, those in flight included.
     """
 
@@ -22,6 +22,11 @@ class WriterCounts:
     written: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict[str, int])
     spooled: int = 0
+
+    @property
+    def lost(self) -> int:
+        """Frames dropped that were fit to be written."""
+        return sum(self.dropped.values()) - self.dropped.get("unfit", 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +75,8 @@ class ActorStatus:
         step_seconds: Median time of one observe-step-affect, without the wait, seconds.
         cells: Map cells seen by the explorer in this visit.
         reconnects: Times the connection to Redis was made anew.
+        unfit: Frames of this process that were not fit to be written, by reason (`common.messages.Unfit`).
+        unfit_now: Why the last frame was not; empty for a good one.
     """
 
     name: str
@@ -86,6 +93,8 @@ class ActorStatus:
     step_seconds: float = 0.0
     cells: int = 0
     reconnects: int = 0
+    unfit: Mapping[str, int] = field(default_factory=dict[str, int])
+    unfit_now: str = ""
 
 
 class Reason(StrEnum):
