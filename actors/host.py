@@ -196,7 +196,7 @@ class ActorHost:
             step_seconds=median(self._works) if self._works else 0.0,
             cells=int(getattr(self._agent, "cells", 0)),
             reconnects=max(0, self._writer.connections - 1),
-            unfit=dict(self._context.unfit),
+            unfit={str(reason): count for reason, count in self._context.unfit.items()},
             unfit_now=str(seen.unfit or "") if seen else "",
         )
 

@@ -74,8 +74,23 @@ class WorldKind:
 def kinds() -> dict[str, WorldKind]:
     """All kinds by their names."""
     from actors.worlds.doom import DOOM
+    from actors.worlds.screen import SCREEN
 
-    return {kind.name: kind for kind in (DOOM,)}
+    return {kind.name: kind for kind in (DOOM, SCREEN)}
+
+
+def one_world(world: WorldConfig, what: str) -> None:
+    """Refuses several names for a world that the actor cannot choose, and placebo worlds, which nobody could record.
+
+    Raises:
+        ConfigError: There are some.
+    """
+    if len(world.worlds) != 1:
+        raise ConfigError("world.worlds", world.worlds, f"must be one name for {what}")
+    if world.placebo_worlds:
+        raise ConfigError(
+            "world.placebo_worlds", world.placebo_worlds, "must be empty: none can be recorded beforehand"
+        )
 
 
 def kind_of(world: WorldConfig) -> WorldKind:

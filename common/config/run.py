@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from common.config import checks
 from common.config.learner import LearnerConfig
+from common.config.screen import ScreenConfig
 from common.config.units import ByteCount, Seconds
 from common.errors import ConfigError
 
@@ -51,6 +52,7 @@ class WorldConfig:
     visit: Seconds = 60.0
     order: VisitOrder = VisitOrder.CYCLE
     image_size: tuple[int, int] = (96, 96)
+    screen: ScreenConfig = ScreenConfig()
 
     def __post_init__(self) -> None:
         checks.positive(self, "visit")
