@@ -1,6 +1,7 @@
 """What a collector cannot know from its argument: where and when the frame was seen, and by which weights."""
 
 import time as wall
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, override
@@ -12,7 +13,7 @@ from pamiq_core.data import DataCollector
 from pamiq_core.interaction import Environment
 
 from common.exposure import ExposureRule
-from common.messages import Action, Datum, Frame, Observation
+from common.messages import Action, Datum, Frame, Observation, Unfit
 from common.stream import StreamWriter
 
 BUFFER = "frames"
@@ -29,6 +30,7 @@ class StepContext:
         action: Action in effect until this frame was captured, float32 [A]; empty before the first.
         weights_version: Version of the weights that act; 0 before the first.
         frames: Steps so far.
+        unfit: How many of them showed nothing to learn of, by reason.
     """
 
     observation: Observation | None = None
@@ -36,6 +38,7 @@ class StepContext:
     action: Action = field(default_factory=lambda: np.zeros(0, np.float32))
     weights_version: int = 0
     frames: int = 0
+    unfit: Counter[Unfit] = field(default_factory=Counter[Unfit])
 
 
 class SituatedEnvironment(Environment[Any, Any]):
@@ -73,6 +76,8 @@ class SituatedEnvironment(Environment[Any, Any]):
                 visit_time=now - self._began,
             )
         )
+        if context.observation.unfit is not None:
+            context.unfit[context.observation.unfit] += 1
         return seen
 
     @override
@@ -114,7 +119,7 @@ def _checked(seen: Any) -> Frame:
 
 
 class StreamCollector(DataCollector[Frame]):
-    """A pamiq-core collector that writes to the stream instead of a queue; never blocks.
+    """A pamiq-core collector that writes to the stream instead of a queue; never blocks. Unfit frames are only counted.
 
     Args:
         buffer: Name of the buffer that is collected for.
@@ -152,6 +157,9 @@ class StreamCollector(DataCollector[Frame]):
         context = self._context
         seen = context.observation
         assert seen is not None, "collect() outside of a step"
+        if seen.unfit is not None:
+            self._writer.refuse()
+            return
         visit = self.visit(seen.visit)
         self._writer.put(
             Datum(

@@ -199,6 +199,8 @@ class ActorHost:
             cells=int(getattr(self._agent, "cells", 0)),
             reconnects=max(0, self._writer.connections - 1),
             ended=self._ended,
+            unfit={str(reason): count for reason, count in self._context.unfit.items()},
+            unfit_now=str(seen.unfit or "") if seen else "",
         )
 
     def _run(self) -> None:

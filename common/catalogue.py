@@ -89,6 +89,9 @@ class Metric(Enum):
     ACTOR_VERSION = _gauge("actor_weights_version", "Weights version that acts now; 0 before the first.")
     ACTOR_WORLD = _gauge("actor_world_info", "1 for the world that the actor is in.", "world")
     ACTOR_CELLS = _gauge("actor_explored_cells", "Map cells seen in this visit.")
+    ACTOR_UNFIT = _counter(
+        "actor_unfit_frames_total", "Frames that show nothing to learn of and are not written, by reason.", "reason"
+    )
     ACTOR_RECONNECTS = _counter("actor_reconnects_total", "Times the connection to Redis was made anew.")
 
     ACTOR_WRITE_SECONDS = _histogram(

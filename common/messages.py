@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,29 @@ class Labels:
     objects: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
+class Unfit(StrEnum):
+    """Why a frame shows no world that anything could be learned of: it is counted, and written nowhere."""
+
+    MISSING = "missing"
+    """No picture came: the window or camera is not there, minimised, or off the screen."""
+    UNFOCUSED = "unfocused"
+    """Another window has the keyboard: no control gets through, and what is seen may be that window."""
+    BLACK = "black"
+    """The picture is black."""
+    FROZEN = "frozen"
+    """The same picture, to the bit, for some seconds."""
+    LOADING = "loading"
+    """Between two worlds: a portal or a loading screen."""
+    UNKNOWN_WORLD = "unknown_world"
+    """Nothing tells which world this is."""
+    MENU = "menu"
+    """Controls have no effect: a menu is open."""
+    AFK = "afk"
+    """The avatar is marked as away from keyboard."""
+    DISCONNECTED = "disconnected"
+    """The program has quit or lost its server."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observation:
     """What an environment shows its agent in one step.
@@ -48,6 +72,7 @@ class Observation:
         visit: Number of this stay, counted from 0 by the environment; grows at each change of world.
         visit_time: Seconds of pamiq-core system time since the visit began.
         labels: Ground truth, or None where the world has none.
+        unfit: Why the frame is not to be admitted; None for a good one.
     """
 
     frame: Frame
@@ -56,6 +81,7 @@ class Observation:
     visit: int
     visit_time: float
     labels: Labels | None = None
+    unfit: Unfit | None = None
 
 
 class Datum(NamedTuple):

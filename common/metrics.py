@@ -23,6 +23,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from common.catalogue import Kind, Metric, Role
+from common.messages import Unfit
 from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, Reason, RunStatus, StudyStatus
 from common.stream.journal import DropCause
 
@@ -103,6 +104,7 @@ def _actor(status: ActorStatus) -> Iterator[Sample]:
         yield Sample(Metric.ACTOR_WORLD, 1, (status.world,))
     yield Sample(Metric.ACTOR_CELLS, status.cells)
     yield Sample(Metric.ACTOR_RECONNECTS, status.reconnects)
+    yield from _by_name(Metric.ACTOR_UNFIT, dict.fromkeys(map(str, Unfit), 0) | dict(status.unfit))
 
 
 def _learner(status: LearnerStatus) -> Iterator[Sample]:

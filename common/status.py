@@ -14,7 +14,7 @@ class WriterCounts:
         captured: Frames that were given a `seq`, over the actor's whole life (restarts included).
         written: Entries that the server acknowledged.
         dropped: Frames given up, by cause: `spool_full`, `died` (lost with a killed process), `rejected`,
-            `closed` (no server at the end).
+            `closed` (no server at the end), `unfit` (shows nothing to learn of).
         spooled: Frames waiting in memory, those in flight included.
     """
 
@@ -22,6 +22,11 @@ class WriterCounts:
     written: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict[str, int])
     spooled: int = 0
+
+    @property
+    def lost(self) -> int:
+        """Frames dropped that were fit to be written."""
+        return sum(self.dropped.values()) - self.dropped.get("unfit", 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +77,8 @@ class ActorStatus:
         reconnects: Times the connection to Redis was made anew.
         damaged: Data of a recording that were left out because their segments are damaged.
         ended: There is nothing more to see: a recording, or films that are shown once, came to their end.
+        unfit: Frames of this process that were not fit to be written, by reason (`common.messages.Unfit`).
+        unfit_now: Why the last frame was not; empty for a good one.
     """
 
     name: str
@@ -90,6 +97,8 @@ class ActorStatus:
     reconnects: int = 0
     damaged: int = 0
     ended: bool = False
+    unfit: Mapping[str, int] = field(default_factory=dict[str, int])
+    unfit_now: str = ""
 
 
 class Reason(StrEnum):

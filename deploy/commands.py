@@ -163,12 +163,15 @@ def report(words: list[str]) -> int:
 def worlds(words: list[str]) -> int:
     """Runs `engram worlds` with the words after it; returns the exit code."""
     if words:
-        print("usage: engram worlds\n\nList the kinds of worlds, and the worlds that each knows by name.")
+        print("usage: engram worlds\n\nList the kinds of worlds, what each needs here, and the names they know.")
         return 0 if words[0] in ("-h", "--help") else 2
     from actors.worlds.kinds import kinds
 
     for kind in kinds().values():
         print(f"{kind.name}: {kind.what}")
+        for need in kind.needs:
+            missing = need.missing()
+            print(f"  needs {need.what}: {f'MISSING: {missing}' if missing else 'here'}")
         for world in kind.names():
             print(f"  {world}")
     return 0

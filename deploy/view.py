@@ -81,7 +81,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 def line(status: RunStatus) -> str:
     """Says the state of a run in one line of plain text."""
     learner = status.learner
-    dropped = sum(sum(actor.counts.dropped.values()) for actor in status.actors)
+    dropped = sum(actor.counts.lost for actor in status.actors)
     parts = [
         f"{clock(status.elapsed)}{f' of {clock(status.duration)}' if status.duration else ''} {status.phase}",
         f"{len(status.actors)} actors {sum(actor.fps for actor in status.actors):.1f} frames/s, "
@@ -195,18 +195,20 @@ def _actors(status: RunStatus, rows: int, *, wide: bool) -> Panel:
         table.add_row(*_actor(actor, newest, wide=wide))
     if hidden > 0:
         rest = status.actors[rows - 1 :]
-        late, dropped = sum(a.late for a in rest), sum(sum(a.counts.dropped.values()) for a in rest)
+        late, dropped = sum(a.late for a in rest), sum(a.counts.lost for a in rest)
         table.add_row("…", f"{len(rest)} more actors", f"{sum(a.fps for a in rest):.1f}", "", *([""] if wide else []),
                       count(late), *([""] if wide else []), count(dropped), "", "")  # fmt: skip
     return _panel("actors", table)
 
 
 def _actor(actor: ActorStatus, newest: int, *, wide: bool) -> list[str | Text]:
-    dropped, behind = sum(actor.counts.dropped.values()), newest - actor.weights_version
+    dropped, behind = actor.counts.lost, newest - actor.weights_version
     often_late = actor.late > _LATE_SHARE * max(1, actor.frames)
     cells: list[str | Text] = [
         Text(actor.name),
-        Text(actor.world or NONE),
+        Text.assemble(
+            actor.world or NONE, (f" ! {actor.unfit_now.replace('_', ' ')}" if actor.unfit_now else "", _LOOK)
+        ),
         f"{actor.fps:.1f}",
         f"{actor.interval_p99 * 1e3:.0f}",
     ]

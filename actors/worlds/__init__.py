@@ -7,6 +7,7 @@ from pamiq_core import Environment, time
 
 from actors.worlds.kinds import Life, kind_of
 from common.config.run import WorldConfig
+from common.errors import ConfigError
 from common.messages import Action, Observation
 
 
@@ -30,16 +31,19 @@ def make_environment(
         clock: What visits are measured by, seconds; the system's time if left out.
 
     Raises:
-        ConfigError: The kind or one of the worlds is unknown.
+        ConfigError: As `check_worlds`.
     """
     check_worlds(world)
     return kind_of(world).make(world, Life(fps=fps, seed=seed, index=actor_index, sensor_log=sensor_log, clock=clock))
 
 
 def check_worlds(world: WorldConfig) -> None:
-    """Checks kind and names of all worlds without starting any.
+    """Checks kind and names of all worlds without starting any, and that this machine has what they need.
 
     Raises:
-        ConfigError: The kind or one of the worlds is unknown.
+        ConfigError: The kind or one of the worlds is unknown, or something is missing here.
     """
-    kind_of(world).check(world)
+    kind = kind_of(world)
+    kind.check(world)
+    if missing := kind.missing():
+        raise ConfigError("world.kind", kind.name, f"cannot be used here: {'; '.join(missing)}")

@@ -35,6 +35,19 @@ class Life:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Need:
+    """Something that must be on this machine.
+
+    Attributes:
+        what: A few words.
+        missing: Says what to do about it, or nothing where it is there.
+    """
+
+    what: str
+    missing: Callable[[], str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorldKind:
     """A kind of world.
 
@@ -44,6 +57,7 @@ class WorldKind:
         check: Refuses a configuration before anything starts.
         make: Makes the environment of one actor; nothing starts before its `setup`.
         names: Worlds that it knows by name; empty where they are found on the way.
+        needs: What must be here.
         truth: Whether frames come with ground truth and walks can be recorded without anybody living them. The probe
             set is made of such walks: without it only experiences are measured.
     """
@@ -53,16 +67,36 @@ class WorldKind:
     check: Callable[[WorldConfig], None]
     make: Callable[[WorldConfig, Life], Environment[Observation, Action]]
     names: Callable[[], tuple[str, ...]] = tuple
+    needs: tuple[Need, ...] = ()
     truth: bool = False
+
+    def missing(self) -> list[str]:
+        """Says what must be done before an actor can live in it here."""
+        return [text for need in self.needs if (text := need.missing())]
 
 
 def kinds() -> dict[str, WorldKind]:
     """All kinds by their names."""
     from actors.worlds.doom import DOOM
     from actors.worlds.gym import GYM
+    from actors.worlds.screen import SCREEN
     from actors.worlds.video import VIDEO
 
-    return {kind.name: kind for kind in (DOOM, VIDEO, GYM)}
+    return {kind.name: kind for kind in (DOOM, SCREEN, VIDEO, GYM)}
+
+
+def one_world(world: WorldConfig, what: str) -> None:
+    """Refuses several names for a world that the actor cannot choose, and placebo worlds, which nobody could record.
+
+    Raises:
+        ConfigError: There are some.
+    """
+    if len(world.worlds) != 1:
+        raise ConfigError("world.worlds", world.worlds, f"must be one name for {what}")
+    if world.placebo_worlds:
+        raise ConfigError(
+            "world.placebo_worlds", world.placebo_worlds, "must be empty: none can be recorded beforehand"
+        )
 
 
 def kind_of(world: WorldConfig) -> WorldKind:

@@ -42,6 +42,18 @@ def control() -> RunConfig:
     )
 
 
+def screen() -> RunConfig:
+    """The demo's network in a window of this desktop, which `--world.screen.title` names; until it is stopped."""
+    run = demo()
+    return replace(
+        run,
+        duration=0.0,
+        world=WorldConfig(kind="screen", worlds=("window",), placebo_worlds=()),
+        actors=replace(run.actors, count=1, agent="walker"),
+        learner=replace(run.learner, model=ModelConfig()),
+    )
+
+
 def _pamiq(name: str, dim: int, depth: int, heads: int) -> RunConfig:
     """One of pamiq-vrchat's image encoder sizes: 144×144 frames, patches of 12, for days on a GPU.
 
@@ -106,6 +118,7 @@ def _paper(
 PRESETS: dict[str, Callable[[], RunConfig]] = {
     "demo": demo,
     "control": control,
+    "screen": screen,
     "tiny": lambda: _pamiq("tiny", 256, 2, 2),
     "small": lambda: _pamiq("small", 320, 4, 2),
     "medium": lambda: _pamiq("medium", 432, 6, 3),

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from common.config import checks
 from common.config.learner import LearnerConfig
+from common.config.screen import ScreenConfig
 from common.config.units import ByteCount, Seconds
 from common.errors import ConfigError
 
@@ -55,6 +56,7 @@ class WorldConfig:
     image_size: tuple[int, int] = (96, 96)
     loop: bool = True
     fade: Seconds = 0.0
+    screen: ScreenConfig = ScreenConfig()
 
     def __post_init__(self) -> None:
         checks.positive(self, "visit")

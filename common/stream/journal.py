@@ -24,6 +24,8 @@ class DropCause(StrEnum):
     """It cannot be packed, or no reader would take it."""
     CLOSED = "closed"
     """It was still waiting when the actor was told to stop and the server did not answer."""
+    UNFIT = "unfit"
+    """It shows nothing that may be learned of, such as a loading screen (`common.messages.Unfit`)."""
 
 
 class CaptureJournal:

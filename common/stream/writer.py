@@ -125,6 +125,12 @@ class StreamWriter:
                 self._wake.notify()
         return seq
 
+    def refuse(self) -> None:
+        """Counts a frame that was captured and is not fit to be written."""
+        with self._wake:
+            self._journal.captured += 1
+            self._journal.drop(DropCause.UNFIT)
+
     def _full(self) -> bool:
         return len(self._spool) + self._taken > self._capacity or self._spool_bytes > self._capacity_bytes
 

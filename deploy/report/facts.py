@@ -94,7 +94,7 @@ def _lived(runs: Sequence[Material]) -> str:
     names = {
         "length": [_clock(run.metric("driver", "driver_elapsed_seconds")) for run in runs],
         "frames captured": [_number(run.metric("actor", "actor_captured_frames_total")) for run in runs],
-        "lost before the stream": [_number(run.metric("actor", "actor_dropped_frames_total")) for run in runs],
+        "not written: unfit, or lost": [_number(run.metric("actor", "actor_dropped_frames_total")) for run in runs],
         "written to the stream": [_number(run.metric("actor", "actor_written_frames_total")) for run in runs],
         **{
             f"→ {words}": [_number(run.metric("learner", "learner_read_entries_total", fate=fate)) for run in runs]

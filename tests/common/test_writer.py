@@ -132,3 +132,16 @@ def test_a_journal_is_unchanged_by_reopening(rig: Rig) -> None:
     again = CaptureJournal(rig.folder / "actor-0.journal")
     assert (again.captured, again.written, again.acked, again.dropped["rejected"]) == (5, 1, 4, 2)
     assert again.generation == 2
+
+
+def test_what_is_not_fit_to_be_written_has_a_number_and_is_no_loss(rig: Rig, make_datum: Make) -> None:
+    writer = rig.writer()
+    writer.put(make_datum())
+    writer.refuse()
+    writer.put(make_datum())
+    until(lambda: writer.counts().written == 2)
+    counts = writer.counts()
+    assert adds_up(counts)
+    assert (counts.captured, counts.dropped[DropCause.UNFIT], counts.lost) == (3, 1, 0)
+    assert [datum.seq for datum in read_all(rig.reader())] == [1, 3]
+    writer.close()
