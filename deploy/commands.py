@@ -172,6 +172,8 @@ def worlds(words: list[str]) -> int:
         for need in kind.needs:
             missing = need.missing()
             print(f"  needs {need.what}: {f'MISSING: {missing}' if missing else 'here'}")
+        for wish in kind.wishes:
+            print(f"  wants {wish.what}: {wish.missing() or 'here'}")
         for world in kind.names():
             print(f"  {world}")
     return 0

@@ -58,6 +58,7 @@ class WorldKind:
         make: Makes the environment of one actor; nothing starts before its `setup`.
         names: Worlds that it knows by name; empty where they are found on the way.
         needs: What must be here.
+        wishes: What may still come while an actor lives.
         truth: Whether frames come with ground truth and walks can be recorded without anybody living them. The probe
             set is made of such walks: without it only experiences are measured.
     """
@@ -68,6 +69,7 @@ class WorldKind:
     make: Callable[[WorldConfig, Life], Environment[Observation, Action]]
     names: Callable[[], tuple[str, ...]] = tuple
     needs: tuple[Need, ...] = ()
+    wishes: tuple[Need, ...] = ()
     truth: bool = False
 
     def missing(self) -> list[str]:
@@ -81,8 +83,9 @@ def kinds() -> dict[str, WorldKind]:
     from actors.worlds.gym import GYM
     from actors.worlds.screen import SCREEN
     from actors.worlds.video import VIDEO
+    from actors.worlds.vrchat import VRCHAT
 
-    return {kind.name: kind for kind in (DOOM, SCREEN, VIDEO, GYM)}
+    return {kind.name: kind for kind in (DOOM, VRCHAT, SCREEN, VIDEO, GYM)}
 
 
 def one_world(world: WorldConfig, what: str) -> None:

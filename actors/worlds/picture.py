@@ -1,4 +1,4 @@
-"""How a rendered screen becomes a frame of the wanted size: cut to its shape, then averaged by area.
+"""How a picture of any size becomes a frame of the wanted one: cut to its shape, then averaged by area.
 
 Legend: H, W height and width of the frame; h, w of the screen, after the cut; C = 3 colours.
 """
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from common.messages import Frame
 
@@ -39,6 +40,26 @@ class Window:
     def cut(self, screen: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Returns a view of the kept part of a buffer [screen height, screen width, ...]."""
         return screen[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def averaged(picture: Image.Image, image_size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Cuts the middle of a picture and averages it down, fast rather than exact: within a grey level or two.
+
+    Args:
+        picture: Of any size.
+        image_size: Height and width of the frame.
+
+    Returns:
+        uint8 [H, W, C], with the channels of the picture.
+    """
+    kept = Window.centred((picture.height, picture.width), image_size)
+    box = (kept.left, kept.top, kept.left + kept.width, kept.top + kept.height)
+    height, width = image_size
+    if kept.height % height == kept.width % width == 0 and kept.height >= height:
+        # Whole blocks of pixels: their exact mean, in a third of the time.
+        return np.asarray(picture.reduce((kept.width // width, kept.height // height), box=box))
+    # Of Pillow's filters the nearest to a mean by area: its box counts a pixel whole or not at all.
+    return np.asarray(picture.resize((width, height), Image.Resampling.HAMMING, box=box, reducing_gap=3.0))
 
 
 class Picture:

@@ -54,6 +54,17 @@ def screen() -> RunConfig:
     )
 
 
+def vrchat() -> RunConfig:
+    """VRChat with the settings of pamiq-vrchat's sample, 10 Hz and 144×144, and its small network; until stopped."""
+    run = _pamiq("vrchat", 320, 4, 2)
+    return replace(
+        run,
+        duration=0.0,
+        world=WorldConfig(kind="vrchat", worlds=("anywhere",), placebo_worlds=(), image_size=(144, 144)),
+        actors=replace(run.actors, count=1, agent="walker"),
+    )
+
+
 def _pamiq(name: str, dim: int, depth: int, heads: int) -> RunConfig:
     """One of pamiq-vrchat's image encoder sizes: 144×144 frames, patches of 12, for days on a GPU.
 
@@ -119,6 +130,7 @@ PRESETS: dict[str, Callable[[], RunConfig]] = {
     "demo": demo,
     "control": control,
     "screen": screen,
+    "vrchat": vrchat,
     "tiny": lambda: _pamiq("tiny", 256, 2, 2),
     "small": lambda: _pamiq("small", 320, 4, 2),
     "medium": lambda: _pamiq("medium", 432, 6, 3),

@@ -10,6 +10,7 @@ from common.config import checks
 from common.config.learner import LearnerConfig
 from common.config.screen import ScreenConfig
 from common.config.units import ByteCount, Seconds
+from common.config.vrchat import VRChatConfig
 from common.errors import ConfigError
 
 
@@ -57,6 +58,7 @@ class WorldConfig:
     loop: bool = True
     fade: Seconds = 0.0
     screen: ScreenConfig = ScreenConfig()
+    vrchat: VRChatConfig = VRChatConfig()
 
     def __post_init__(self) -> None:
         checks.positive(self, "visit")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from actors.desktop import DesktopError
-from actors.worlds.picture import Window
+from actors.worlds.picture import averaged
 from common.messages import Frame
 
 type Box = tuple[int, int, int, int]
@@ -26,17 +26,7 @@ def shrink(screen_hw4: NDArray[np.uint8], image_size: tuple[int, int]) -> Frame:
     Returns:
         Red, green, blue, uint8 [H, W, 3].
     """
-    kept = Window.centred((screen_hw4.shape[0], screen_hw4.shape[1]), image_size)
-    box = (kept.left, kept.top, kept.left + kept.width, kept.top + kept.height)
-    height, width = image_size
-    picture = Image.fromarray(screen_hw4, "RGBX")
-    if kept.height % height == kept.width % width == 0 and kept.height >= height:
-        # Whole blocks of pixels: their exact mean, in a third of the time.
-        small = picture.reduce((kept.width // width, kept.height // height), box=box)
-    else:
-        # Of Pillow's filters the nearest to a mean by area: its box counts a pixel whole or not at all.
-        small = picture.resize((width, height), Image.Resampling.HAMMING, box=box, reducing_gap=3.0)
-    return np.ascontiguousarray(np.asarray(small)[:, :, 2::-1])
+    return np.ascontiguousarray(averaged(Image.fromarray(screen_hw4, "RGBX"), image_size)[:, :, 2::-1])
 
 
 def within(box: Box, region: Box) -> Box:
