@@ -66,7 +66,7 @@ class ActorHost:
             keys=keys,
             actor=self.name,
             journal=self._journal,
-            budget=run.stream.budget // config.count,
+            budget=run.stream.budget // config.total,
             spool=max(1, round(config.spool * config.fps)),
             spool_bytes=config.spool_bytes,
             codec=Codec(run.stream.codec),
@@ -116,6 +116,7 @@ class ActorHost:
         self.metrics_port = self._metrics.serve()
         self._closing = threading.Event()
         self._paused = threading.Event()
+        self._resting = False
         self._rounds = 0
         self._ended = False
         self._first_ns = 0
@@ -201,6 +202,7 @@ class ActorHost:
             ended=self._ended,
             unfit={str(reason): count for reason, count in self._context.unfit.items()},
             unfit_now=str(seen.unfit or "") if seen else "",
+            paused=self._resting,
         )
 
     def _run(self) -> None:
@@ -254,8 +256,10 @@ class ActorHost:
     def _rest(self) -> None:
         self._interaction.on_paused()
         time.pause()
+        self._resting = True
         while self._paused.is_set() and not self._closing.wait(0.02):
             self._rounds += 1
+        self._resting = False
         time.resume()
         self._interaction.on_resumed()
         self._pace.restart()

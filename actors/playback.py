@@ -149,6 +149,7 @@ class Playback:
             interval_p99=float(np.percentile(intervals, 99)) if intervals else 0.0,
             damaged=self._damaged,
             reconnects=max(0, self._writer.connections - 1),
+            paused=self._paused.is_set(),
         )
 
     def _run_safely(self) -> None:

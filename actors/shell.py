@@ -8,14 +8,22 @@ from actors.playback import Playback
 from common.config import RunConfig
 from common.process import settle
 from common.status import ActorStatus
+from common.system_clock import set_behind
 from common.weights import WeightSource
 
 
 class ActorShell:
-    """Runs one `ActorHost`, or one recorded actor's `Playback`, in a process of its own. Arguments as there."""
+    """Runs one `ActorHost`, or one recorded actor's `Playback`, in a process of its own.
 
-    def __init__(self, run: RunConfig, *, index: int, stream: str, source: WeightSource, folder: Path) -> None:
+    Args:
+        behind: Seconds that the run has stood still before; the others as there.
+    """
+
+    def __init__(
+        self, run: RunConfig, *, index: int, stream: str, source: WeightSource, folder: Path, behind: float = 0.0
+    ) -> None:
         settle(part=f"actor-{index}", threads=run.actors.threads)
+        set_behind(behind)
         self._host = (
             Playback(run, index=index, stream=stream, folder=folder)
             if run.playback.recording

@@ -79,6 +79,7 @@ class ActorStatus:
         ended: There is nothing more to see: a recording, or films that are shown once, came to their end.
         unfit: Frames of this process that were not fit to be written, by reason (`common.messages.Unfit`).
         unfit_now: Why the last frame was not; empty for a good one.
+        paused: It stands still: nothing is captured and no control is held.
     """
 
     name: str
@@ -99,6 +100,7 @@ class ActorStatus:
     ended: bool = False
     unfit: Mapping[str, int] = field(default_factory=dict[str, int])
     unfit_now: str = ""
+    paused: bool = False
 
 
 class Reason(StrEnum):
@@ -260,6 +262,7 @@ class EvaluatorStatus:
         postponed: Experiences that were due then and had no room in the budget.
         thinned: Experiences given up for newer ones.
         activity: What it does now, in a few words.
+        paused: It measures nothing; the stream is read all the same.
     """
 
     version: int = 0
@@ -278,6 +281,7 @@ class EvaluatorStatus:
     postponed: int = 0
     thinned: int = 0
     activity: str = ""
+    paused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -359,6 +363,7 @@ class RunStatus:
         store: Newest status of the Redis server.
         restarts: Restarts by part, for example `{"actor-0": 1}`.
         metrics_url: Where Prometheus finds all processes.
+        control_url: Where pamiq-core's console steers the run; empty where nothing does.
         messages: Newest events, oldest first, one line each.
     """
 
@@ -373,4 +378,5 @@ class RunStatus:
     store: StoreStatus = StoreStatus()
     restarts: Mapping[str, int] = field(default_factory=dict[str, int])
     metrics_url: str = ""
+    control_url: str = ""
     messages: tuple[str, ...] = ()

@@ -183,13 +183,18 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
 
     prepare_environment()
     _check_device(config)
+    if config.control.enabled:
+        from deploy.control.server import control_token
+
+        control_token(config.control)
     from common.ijepa.masks import mask_sampler
 
     mask_sampler(config.learner.masks, config.learner.model.grid(config.world.image_size), config.seed)
     _check_cache(config)
-    from deploy.driver import Driver, run_until_signalled
+    from deploy.driver import Driver
     from deploy.picture import draw
     from deploy.rundir import RunDirectory
+    from deploy.signals import run_until_signalled
     from deploy.summary import read_evaluations, summary
     from deploy.view import LiveView
 

@@ -5,6 +5,7 @@
                                                      evaluator ◄── frames ── store
 
     driver, twice a second: status of each part ─► live view · metrics.jsonl · Prometheus
+                            console, edge actors ◄─► pause, resume, save, shut down
                             silence or death    ─► start anew · events.jsonl
                             every minute        ─► learner.snapshot(), evaluator.state() ─► disk (writer threads)
                             new rows            ─► evaluations.jsonl ─► times of memory so far
@@ -18,7 +19,6 @@ there. Only at the end it waits, each time for a bounded while: actors stop capt
 
 import logging
 import shutil
-import signal
 import socket
 import threading
 import time
@@ -29,7 +29,6 @@ from typing import Any, cast
 
 import ray
 import ray.exceptions
-import redis
 
 from common.catalogue import Metric, Role
 from common.config import RunConfig
@@ -38,7 +37,9 @@ from common.metrics import Metrics, rows
 from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus, together
 from deploy.checkpointing import Checkpointer
 from deploy.cluster import LocalCluster
+from deploy.control.panel import ControlPanel
 from deploy.discovery import MetricsDirectory
+from deploy.edges import EdgeActors
 from deploy.evaluations import Evaluations
 from deploy.evaluator_state import EvaluatorKeeper
 from deploy.guardian import Guardian
@@ -97,6 +98,8 @@ class Driver:
         self._store = StoreStatus(budget=run.stream.budget)
         self._finals: dict[str, ActorStatus | LearnerStatus] = {}
         self._found: MetricsDirectory | None = None
+        self._panel: ControlPanel | None = None
+        self._edges: EdgeActors | None = None
         self._guardian: Guardian | None = None
 
     @property
@@ -117,14 +120,17 @@ class Driver:
         """Asks the run to end; safe from a signal handler."""
         self._stopping.set()
 
+    def _ours(self) -> list[ActorStatus]:
+        """Newest status of each actor within Ray."""
+        return [
+            cast(ActorStatus, self._finals.get(name) or part.status or ActorStatus(name=name))
+            for name, part in self._supervisor.parts.items()
+            if name.startswith("actor-")
+        ]
+
     def status(self) -> RunStatus:
         """Everything the live view shows."""
         parts = self._supervisor.parts
-        actors = [
-            cast(ActorStatus, self._finals.get(name) or part.status or ActorStatus(name=name))
-            for name, part in parts.items()
-            if name.startswith("actor-")
-        ]
         told = [self._finals.get(name) or (name in parts and parts[name].status) for name in self._ranks]
         learners = cast(list[LearnerStatus], [status for status in told if status])
         evaluator = parts.get("evaluator")
@@ -132,21 +138,25 @@ class Driver:
             elapsed=self.elapsed,
             duration=self._run.duration,
             run_dir=str(self._directory.path),
-            phase=self._phase,
-            actors=tuple(actors),
+            phase="paused" if self._panel and self._panel.paused and self._phase == "running" else self._phase,
+            actors=(*self._ours(), *(self._edges.statuses if self._edges else ())),
             learner=together(learners) if learners else LearnerStatus(),
             evaluator=cast(EvaluatorStatus, evaluator.status or EvaluatorStatus()) if evaluator else None,
             study=self._evaluations.study if evaluator else None,
             store=self._store,
             restarts=self._supervisor.restarts(),
             metrics_url=self._found.url if self._found else "",
+            control_url=self._panel.url if self._panel else "",
             messages=tuple(self._messages),
         )
 
     @property
     def elapsed(self) -> float:
-        """Seconds since every actor had its first frame; 0 before."""
-        return 0.0 if self._living_since is None else time.monotonic() - self._living_since
+        """Seconds lived since every actor had its first frame, pauses excluded; 0 before."""
+        return 0.0 if self._living_since is None else time.monotonic() - self._stood() - self._living_since
+
+    def _stood(self) -> float:
+        return self._panel.stood if self._panel else 0.0
 
     def execute(self) -> RunStatus:
         """Runs to the end.
@@ -183,6 +193,8 @@ class Driver:
         self._found = MetricsDirectory(
             run=self._directory.path.name, metrics=metrics, status=self.status, port=self._run.metrics_port
         )
+        self._panel = ControlPanel(self._run.control, stop=self.stop, save=self._save_soon, say=self._say)
+        self._edges = EdgeActors(self._run, stream=self.stream)
         self._show(self.status())
         self._cluster.start()
         parts = Parts(
@@ -190,6 +202,7 @@ class Driver:
             stream=self.stream,
             directory=self._directory,
             version=self._highest_version,
+            stood=self._stood,
         )
         self._server.relay(parts.weights())
         for index in range(self._run.actors.count):
@@ -203,14 +216,18 @@ class Driver:
 
     def _loop(self) -> None:
         assert self._server is not None
+        assert self._panel is not None
+        assert self._edges is not None
         next_rows = time.monotonic()
         while not self._stopping.is_set():
             if self._run.duration and self.elapsed >= self._run.duration:
                 return
-            if all(actor.ended for actor in self.status().actors):
+            if (ours := self._ours()) and all(actor.ended for actor in ours):
                 self._say("recording_ended")
                 return
             self._supervisor.look(self._server.beats())
+            self._panel.look(self._supervisor.parts.values(), self._edges.statuses)
+            self._edges.look(self._panel.wanted)
             self._note_first_frames()
             self._store = self._server.look()
             self._register_ports()
@@ -228,12 +245,16 @@ class Driver:
     def _finish(self) -> None:
         """Stops the parts in the order of the data's way, so that what was captured is accounted for."""
         self._phase = "stopping"
+        assert self._panel is not None
+        assert self._edges is not None
+        self._panel.end()
         self._show(self.status())
         parts = self._supervisor.parts
         stops = {name: part.handle.stop.remote() for name, part in parts.items() if name.startswith("actor-")}
         evaluator = parts["evaluator"].handle.stop.remote() if "evaluator" in parts else None
         for name, reference in stops.items():
             self._finals[name] = self._last_word(name, reference) or parts[name].status
+        self._edges.end(self._panel.wanted, DRAIN)
         self._show(self.status())
         stops = {name: parts[name].handle.stop.remote(DRAIN) for name in self._ranks}
         final = {name: self._last_word(name, reference) for name, reference in stops.items()}
@@ -262,8 +283,9 @@ class Driver:
         self._checkpointer.close()
         self._keeper.close()
         self._evaluations.close()
-        if self._found is not None:
-            self._found.close()
+        for part in (self._found, self._panel, self._edges):
+            if part is not None:
+                part.close()
         if self._server is not None:
             self._server.stop_relay()
         self._cluster.stop()
@@ -273,6 +295,10 @@ class Driver:
         left = self._guardian.dismiss()
         if left:
             _log.info("%d processes had to be ended", left)
+
+    def _save_soon(self) -> None:
+        self._checkpointer.hasten()
+        self._keeper.hasten()
 
     def _last_word(self, name: str, reference: Any) -> Any:
         assert self._server is not None
@@ -288,10 +314,13 @@ class Driver:
 
     def _note_first_frames(self) -> None:
         """The run begins when all actors live, so that its duration is time lived and not time spent starting."""
-        if self._living_since is None and all(actor.frames for actor in self.status().actors):
-            self._living_since = time.monotonic()
+        assert self._edges is not None
+        ours = self._ours()
+        live = all(actor.frames for actor in ours) if ours else any(actor.frames for actor in self._edges.statuses)
+        if self._living_since is None and live:
+            self._living_since = time.monotonic() - self._stood()
             self._phase = "running"
-            self._say("all_actors_live", seconds=round(self._living_since - self._began, 1))
+            self._say("all_actors_live", seconds=round(time.monotonic() - self._began, 1))
 
     def _register_ports(self) -> None:
         assert self._found is not None
@@ -366,26 +395,3 @@ class Driver:
         self._directory.event(kind, **details)
         words = " ".join(f"{name}={value}" for name, value in details.items())
         self._messages.append(f"{kind} {words}".strip())
-
-
-def run_until_signalled(driver: Driver) -> RunStatus:
-    """Executes a run; Ctrl-C and SIGTERM end it as its duration would.
-
-    Raises:
-        EngramError: As `Driver.execute`.
-    """
-    handled = (signal.SIGINT, signal.SIGTERM)
-
-    def stop(_number: int, _frame: object) -> None:
-        driver.stop()
-
-    before = {number: signal.signal(number, stop) for number in handled}
-    try:
-        return driver.execute()
-    except SystemExit:  # what Ray's own handler raises for a signal that comes while Ray starts
-        raise RunError("stopped by a signal before the run had begun") from None
-    except (redis.RedisError, ray.exceptions.RayError, OSError) as error:
-        raise RunError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -52,7 +52,7 @@ def predictor_floats(model: ModelConfig) -> int:
 
 def relay_bytes(run: RunConfig) -> int:
     """Room that the weights need in Redis: 0 where they do not go there."""
-    return RELAYED * 4 * encoder_floats(run.learner.model) if run.stream.weights else 0
+    return RELAYED * 4 * encoder_floats(run.learner.model) if run.stream.weights or run.actors.edge else 0
 
 
 def object_store_bytes(run: RunConfig) -> int:

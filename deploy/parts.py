@@ -48,13 +48,23 @@ class Parts:
         stream: Id of the stream.
         directory: Where actors keep their journals, and restarted parts find their last checkpoint or state.
         version: Given the registry's newest version, the highest that this run has ever made.
+        stood: Seconds that the run has stood still so far.
     """
 
-    def __init__(self, run: RunConfig, *, stream: str, directory: RunDirectory, version: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        run: RunConfig,
+        *,
+        stream: str,
+        directory: RunDirectory,
+        version: Callable[[int], int],
+        stood: Callable[[], float],
+    ) -> None:
         self._run = run
         self._stream = stream
         self._directory = directory
         self._version = version
+        self._stood = stood
         self._checkpoint: Checkpoint | None = None
         self._rendezvous: Rendezvous | None = None
         truth = kind_of(run.world).truth
@@ -73,7 +83,12 @@ class Parts:
     def actor(self, index: int) -> Any:
         """Makes the actor with this number."""
         return _remote(ActorShell, f"actor-{index}").remote(
-            self._run, index=index, stream=self._stream, source=self.weights(), folder=self._directory.actors.resolve()
+            self._run,
+            index=index,
+            stream=self._stream,
+            source=self.weights(),
+            folder=self._directory.actors.resolve(),
+            behind=self._stood(),
         )
 
     def learner(self, rank: int) -> Any:
@@ -96,6 +111,7 @@ class Parts:
             checkpoint=checkpoint,
             version=self._version(self._newest()),
             place=self._rendezvous.place(rank) if self._rendezvous else None,
+            behind=self._stood(),
         )
 
     def _meet(self) -> None:

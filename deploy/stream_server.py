@@ -83,7 +83,7 @@ class StreamServer:
 
     def relay(self, source: WeightSource) -> None:
         """Copies the weights to the server from now on, where the configuration asks for it."""
-        if self._run.stream.weights:
+        if self._run.stream.weights or self._run.actors.edge:
             self._relay = WeightRelay(
                 source, lambda: connect(self.url), WeightKeys(self.stream), every=self._run.learner.publish_every / 4
             )
@@ -105,7 +105,7 @@ class StreamServer:
             self._say("restart", part="store", reason="its process died")
         try:
             client = cast(Any, self._client)
-            names = [f"actor-{index}" for index in range(self._run.actors.count)]
+            names = [f"actor-{index}" for index in range(self._run.actors.total)]
             entries = {name: int(client.xlen(self._keys.frames(name))) for name in names}
             memory = int(client.info("memory")["used_memory"])
             relayed = self._relay.version if self._relay else 0

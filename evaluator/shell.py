@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ class EvaluatorShell:
         self._closing = threading.Event()
         self._enabled = threading.Event()
         self._enabled.set()
+        self._paused = threading.Event()
         self._rounds = 0
         self._version = 0
         self._refreshed = -REFRESH
@@ -100,9 +102,10 @@ class EvaluatorShell:
         """Says what was measured last; raises what ended the thread."""
         if self._failure is not None:
             raise self._failure
+        paused = self._paused.is_set()
         if self._evaluator is None:
-            return EvaluatorStatus(activity="waiting for the probe set")
-        return self._evaluator.status()
+            return EvaluatorStatus(activity="waiting for the probe set", paused=paused)
+        return replace(self._evaluator.status(), paused=paused)
 
     def rows(self) -> Sequence[dict[str, Any]]:
         """Hands over the rows measured since the last call."""
@@ -113,6 +116,14 @@ class EvaluatorShell:
     def enable(self, on: bool) -> None:
         """Switches evaluations on or off; the stream is read all the same."""
         self._enabled.set() if on else self._enabled.clear()
+
+    def pause(self) -> None:
+        """Measures nothing until `resume`, not even the rest of an evaluation that is under way."""
+        self._paused.set()
+
+    def resume(self) -> None:
+        """Measures again."""
+        self._paused.clear()
 
     def state(self) -> bytes | None:
         """Gives what a process that takes over from this one needs; None where there is nothing yet."""
@@ -161,7 +172,8 @@ class EvaluatorShell:
         next_at = time.monotonic()
         while not self._closing.wait(POLL):
             self._read()
-            if time.monotonic() >= next_at and self._enabled.is_set() and self._pull_and_measure(budget):
+            idle = self._paused.is_set() or not self._enabled.is_set()
+            if time.monotonic() >= next_at and not idle and self._pull_and_measure(budget):
                 next_at = time.monotonic() + config.every
 
     def _pull_and_measure(self, budget: Budget) -> bool:
@@ -194,6 +206,8 @@ class EvaluatorShell:
         if self._closing.is_set():
             raise _Closing
         self._read()
+        while self._paused.is_set():
+            self._sleep(POLL)
         budget.pause()
 
     def _sleep(self, seconds: float) -> None:

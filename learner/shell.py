@@ -6,11 +6,13 @@ from typing import Any, Protocol, cast
 import numpy as np
 import ray
 from numpy.typing import NDArray
+from pamiq_core import time
 
 from common.config import RunConfig
 from common.process import settle
 from common.status import LearnerStatus
 from common.stream import Heartbeat, StreamKeys, connect
+from common.system_clock import set_behind
 from common.weights import PayloadKind, WeightSink
 from learner.checkpoint import Checkpoint
 from learner.device import choose_device
@@ -31,7 +33,8 @@ class LearnerShell:
     """Runs one `Learner` in a process of its own.
 
     Args:
-        place: Where several ranks meet; None for a learner that trains alone. The others as there.
+        place: Where several ranks meet; None for a learner that trains alone.
+        behind: Seconds that the run has stood still before. The others as there.
     """
 
     def __init__(
@@ -43,9 +46,11 @@ class LearnerShell:
         checkpoint: Checkpoint | None,
         version: int,
         place: Place | None = None,
+        behind: float = 0.0,
     ) -> None:
         part = part_name(place.rank if place else 0)
         settle(part=part, threads=run.learner.threads, nice=run.learner.nice)
+        set_behind(behind)
         self._sink = sink
         self._learner = Learner(
             run, stream=stream, sink=sink, checkpoint=checkpoint, version=version, ranks=_ranks(run, place)
@@ -85,11 +90,13 @@ class LearnerShell:
         return self._learner.snapshot(written)
 
     def pause(self) -> None:
-        """Stops training."""
+        """Stops training; system time of this process stands still."""
         self._learner.pause()
+        time.pause()
 
     def resume(self) -> None:
         """Trains again."""
+        time.resume()
         self._learner.resume()
 
     def stop(self, drain: float) -> tuple[LearnerStatus, Checkpoint]:

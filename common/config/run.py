@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from common.config import checks
+from common.config.control import ControlConfig
 from common.config.learner import LearnerConfig
 from common.config.screen import ScreenConfig
 from common.config.units import ByteCount, Seconds
@@ -79,6 +80,8 @@ class ActorConfig:
 
     Attributes:
         count: Number of actors.
+        edge: Actors besides that may join from hosts outside Ray (`python -m actors`); they are `actor-N` from
+            N = `count` on.
         fps: Steps a second.
         agent: Who decides: `explorer` (seeks what it has not seen), `walker` (turns when stuck), or `babbler` (at
             random, for worlds whose controls nobody knows).
@@ -93,6 +96,7 @@ class ActorConfig:
     GROUP: ClassVar[str] = "actors"
 
     count: int = 2
+    edge: int = 0
     fps: float = 10.0
     agent: str = "explorer"
     threads: int = 1
@@ -102,11 +106,18 @@ class ActorConfig:
     boredom: float = 0.9999
 
     def __post_init__(self) -> None:
-        checks.between(self, 1, 256, "count")
+        checks.between(self, 0, 256, "count", "edge")
+        if not self.total:
+            raise checks.refuse(self, "count", "must be at least 1, or edge must be")
         checks.between(self, 1, 60, "fps")
         checks.positive(self, "threads", "spool", "spool_bytes", "pull_every")
         checks.between(self, 0, 1, "boredom")
         checks.one_of(self, ("babbler", "explorer", "walker"), "agent")
+
+    @property
+    def total(self) -> int:
+        """All actors, those on hosts outside Ray included."""
+        return self.count + self.edge
 
 
 class Durability(StrEnum):
@@ -129,7 +140,7 @@ class StreamConfig:
         durability: What outlives the server: nothing (`memory`), all but about the last second (`aof`, about half the
             write rate), or what was there at the last checkpoint (`snapshot`). The embedded server keeps its files in
             the run directory; your own must be set up for `aof`.
-        weights: Keep the newest published weights in Redis too, for actors on hosts outside Ray.
+        weights: Keep the newest published weights in Redis too, for readers outside Ray; `actors.edge` does so as well.
         codec: How frames are packed: `raw` bit for bit, or `jpeg`, about a tenth of the bytes with its artefacts.
         jpeg_quality: From 1 to 100.
         experience: Length of an experience (one block of a visit), seconds.
@@ -256,6 +267,7 @@ class RunConfig:
     learner: LearnerConfig = LearnerConfig()
     evaluator: EvaluatorConfig = EvaluatorConfig()
     playback: PlaybackConfig = PlaybackConfig()
+    control: ControlConfig = ControlConfig()
 
     def __post_init__(self) -> None:
         checks.not_negative(self, "duration", "restarts")
@@ -279,11 +291,11 @@ class RunConfig:
             )
         if self.playback.waits and self.learner.ranks > 1:
             raise checks.refuse(self.playback, "speed", "must be above 0 where learner.ranks is above 1")
-        frame_bytes = self.world.image_size[0] * self.world.image_size[1] * 3
-        if self.stream.budget < 64 * frame_bytes * self.actors.count:
-            raise checks.refuse(
-                self, "stream.budget", f"must hold 64 frames an actor, {64 * frame_bytes * self.actors.count} bytes"
-            )
+        least = 64 * self.world.image_size[0] * self.world.image_size[1] * 3 * self.actors.total
+        if self.stream.budget < least:
+            raise checks.refuse(self, "stream.budget", f"must hold 64 frames an actor, {least} bytes")
+        if self.playback.recording and self.actors.edge:
+            raise checks.refuse(self.actors, "edge", "must be 0 where a recording takes the actors' place")
 
     @property
     def path(self) -> Path:

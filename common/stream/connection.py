@@ -61,7 +61,8 @@ def remove(client: redis.Redis, keys: StreamKeys) -> None:
     actors = cast(set[bytes], client.smembers(keys.actors))
     names = [actor.decode(errors="replace") for actor in actors]
     of_actors = [key for name in names for key in (keys.frames(name), keys.read(name))]
-    for key in (*of_actors, keys.quarantine, keys.heartbeats, keys.written, keys.actors):
+    of_run = (keys.quarantine, keys.heartbeats, keys.statuses, keys.control, keys.run, keys.written, keys.actors)
+    for key in (*of_actors, *of_run):
         client.unlink(key)
 
 

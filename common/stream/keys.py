@@ -38,6 +38,25 @@ class StreamKeys:
         return f"engram:{self.stream}:heartbeats"
 
     @property
+    def run(self) -> str:
+        """The run's configuration, YAML; only where actors on hosts outside Ray may join."""
+        return f"engram:{self.stream}:run"
+
+    @property
+    def control(self) -> str:
+        """What the driver wants of such actors, msgpack."""
+        return f"engram:{self.stream}:control"
+
+    @property
+    def statuses(self) -> str:
+        """Hash of how each such actor does, msgpack."""
+        return f"engram:{self.stream}:statuses"
+
+    def lease(self, actor: str) -> str:
+        """Who is such an actor now; expires with its last sign of life."""
+        return f"engram:{self.stream}:lease:{actor}"
+
+    @property
     def quarantine(self) -> str:
         """Bounded Redis Stream of entries that did not decode."""
         return f"engram:{self.stream}:quarantine"
