@@ -15,10 +15,11 @@ from common.config import RunConfig
 from common.config.files import to_yaml
 from common.config.presets import PRESETS
 from common.errors import CheckpointError, ConfigError, EngramError, RecordingError
+from common.options import URL_VARIABLE
 from common.stream import check_server
 from deploy import commands
 from deploy.recordings import command as recordings
-from deploy.starting import URL_VARIABLE, saved_run, starting_point
+from deploy.starting import saved_run, starting_point
 from learner.checkpoint import Checkpoint
 
 _USAGE = f"""\
@@ -175,7 +176,7 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
     from deploy.memory import check_memory
 
     if not config.playback.recording:  # else nobody enters a world
-        check_worlds(config.world)
+        check_worlds(config.world, here=config.actors.count > 0)
     check_memory(config)
     if config.redis_url:
         check_server(config.redis_url, budget=config.stream.budget, stream="check", durability=config.stream.durability)

@@ -6,7 +6,8 @@ from pathlib import Path
 import tyro
 
 from common.errors import ConfigError
-from deploy.starting import saved_run, take_option
+from common.options import take_option
+from deploy.starting import saved_run
 
 
 @dataclass(frozen=True)

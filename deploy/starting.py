@@ -8,10 +8,8 @@ from common.config import RunConfig
 from common.config.files import from_yaml
 from common.config.presets import preset
 from common.errors import ConfigError
+from common.options import take_option
 from learner.checkpoint import Checkpoint
-
-URL_VARIABLE = "ENGRAM_REDIS_URL"
-"""Names the Redis server without showing its password in the list of processes."""
 
 
 def starting_point(words: Sequence[str]) -> tuple[list[str], RunConfig]:
@@ -33,16 +31,6 @@ def starting_point(words: Sequence[str]) -> tuple[list[str], RunConfig]:
     if name is not None:
         raise ConfigError("preset", name, "cannot be combined with --config, which decides every field")
     return rest, replace(from_yaml(Path(file)), run_dir="")
-
-
-def take_option(words: Sequence[str], option: str) -> tuple[list[str], str | None]:
-    """Takes an option and its value out of the words."""
-    for index, word in enumerate(words):
-        if word == option and index + 1 < len(words):
-            return [*words[:index], *words[index + 2 :]], words[index + 1]
-        if word.startswith(f"{option}="):
-            return [*words[:index], *words[index + 1 :]], word.partition("=")[2]
-    return list(words), None
 
 
 def saved_run(run_dir: Path) -> tuple[RunConfig, Checkpoint]:

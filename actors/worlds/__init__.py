@@ -37,13 +37,17 @@ def make_environment(
     return kind_of(world).make(world, Life(fps=fps, seed=seed, index=actor_index, sensor_log=sensor_log, clock=clock))
 
 
-def check_worlds(world: WorldConfig) -> None:
+def check_worlds(world: WorldConfig, *, here: bool = True) -> None:
     """Checks kind and names of all worlds without starting any, and that this machine has what they need.
+
+    Args:
+        world: The worlds.
+        here: Whether an actor is to live in them on this machine.
 
     Raises:
         ConfigError: The kind or one of the worlds is unknown, or something is missing here.
     """
     kind = kind_of(world)
     kind.check(world)
-    if missing := kind.missing():
+    if here and (missing := kind.missing()):
         raise ConfigError("world.kind", kind.name, f"cannot be used here: {'; '.join(missing)}")

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 from pamiq_core import Environment
@@ -77,15 +79,32 @@ class WorldKind:
         return [text for need in self.needs if (text := need.missing())]
 
 
+_NAMES = ("doom", "vrchat", "screen", "video", "gym")
+"""Each is a module of `actors.worlds` in which a constant of the same name, in capitals, is the kind."""
+
+
+@cache
+def _kind(name: str) -> WorldKind:
+    try:
+        return getattr(import_module(f"actors.worlds.{name}"), name.upper())
+    except ModuleNotFoundError as error:
+        # The small installation of hosts outside Ray has few packages.
+        missing = f"no {error.name}: pip install {error.name}"
+        need = Need(what=f"{error.name}", missing=lambda: missing)
+        return WorldKind(name=name, what="not installed here", check=_anything, make=_nothing, needs=(need,))
+
+
+def _anything(world: WorldConfig) -> None:
+    """Refuses nothing: what is missing is refused already."""
+
+
+def _nothing(world: WorldConfig, life: Life) -> Environment[Observation, Action]:
+    raise AssertionError("its package is missing")
+
+
 def kinds() -> dict[str, WorldKind]:
     """All kinds by their names."""
-    from actors.worlds.doom import DOOM
-    from actors.worlds.gym import GYM
-    from actors.worlds.screen import SCREEN
-    from actors.worlds.video import VIDEO
-    from actors.worlds.vrchat import VRCHAT
-
-    return {kind.name: kind for kind in (DOOM, VRCHAT, SCREEN, VIDEO, GYM)}
+    return {name: _kind(name) for name in _NAMES}
 
 
 def one_world(world: WorldConfig, what: str) -> None:
@@ -108,7 +127,6 @@ def kind_of(world: WorldConfig) -> WorldKind:
     Raises:
         ConfigError: There is none.
     """
-    known = kinds()
-    if world.kind not in known:
-        raise ConfigError("world.kind", world.kind, f"must be one of {', '.join(known)}")
-    return known[world.kind]
+    if world.kind not in _NAMES:
+        raise ConfigError("world.kind", world.kind, f"must be one of {', '.join(_NAMES)}")
+    return _kind(world.kind)

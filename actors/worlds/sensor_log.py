@@ -5,6 +5,8 @@ import struct
 from pathlib import Path
 
 _RECORD = struct.Struct("<Q")
+_BINARY: int = getattr(os, "O_BINARY", 0)
+"""Keeps Windows from writing two bytes for each that looks like the end of a line."""
 
 
 class SensorLog:
@@ -17,7 +19,7 @@ class SensorLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _BINARY, 0o644)
 
     def append(self, captured_ns: int) -> None:
         """Writes down that a frame was captured.

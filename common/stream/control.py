@@ -40,13 +40,15 @@ class Control:
 
     Attributes:
         phase: Of the whole run.
-        stood: Seconds that the run has stood still so far, up to the last change of phase.
-        generation: Grows by one at each change.
+        stood: Seconds that the run has stood still so far.
+        generation: Grows by one at each change of phase.
+        told_ns: When the driver said so last, ns since the epoch by its own clock: one that says nothing is gone.
     """
 
     phase: Phase
     stood: float = 0.0
     generation: int = 0
+    told_ns: int = 0
 
 
 def announce_run(client: redis.Redis, keys: StreamKeys, run: RunConfig) -> None:
@@ -92,12 +94,14 @@ def announce(client: redis.Redis, keys: StreamKeys, control: Control) -> None:
     Raises:
         redis.RedisError: The server does not answer.
     """
-    packed = cast(bytes, cast(Any, msgpack).packb([str(control.phase), control.stood, control.generation]))
+    packed = cast(
+        bytes, cast(Any, msgpack).packb([str(control.phase), float(control.stood), control.generation, time.time_ns()])
+    )
     client.set(keys.control, packed)
 
 
-def read_control(client: redis.Redis, keys: StreamKeys) -> Control:
-    """Reads what is wanted; a run whose keys are gone has ended.
+def read_control(client: redis.Redis, keys: StreamKeys) -> Control | None:
+    """Reads what is wanted; None where nothing is said.
 
     Raises:
         WireError: It is none.
@@ -105,10 +109,10 @@ def read_control(client: redis.Redis, keys: StreamKeys) -> Control:
     """
     written = cast("bytes | None", client.getrange(keys.control, 0, _LONGEST)) or b""
     if not written:
-        return Control(phase=Phase.ENDED)
+        return None
     match _unpacked(written):
-        case [str(phase), float(stood), int(generation)] if phase in set(Phase) and stood >= 0:
-            return Control(phase=Phase(phase), stood=stood, generation=generation)
+        case [str(phase), float(stood), int(generation), int(told_ns)] if phase in set(Phase) and stood >= 0:
+            return Control(phase=Phase(phase), stood=stood, generation=generation, told_ns=told_ns)
         case _:
             raise WireError("what the control channel holds is no command")
 

@@ -1,7 +1,6 @@
 """An actor's counters in a small memory-mapped file: they survive SIGKILL, so after a death the gap is the loss."""
 
 import mmap
-import os
 import struct
 from enum import StrEnum
 from pathlib import Path
@@ -47,17 +46,17 @@ class CaptureJournal:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         size = 8 * len(self._SLOTS)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
+        path.touch(0o600)
+        with path.open("r+b", buffering=0) as file:
+            content = file.read(size + 1)
             # All zeros: the host lost power before the first page reached the disk.
-            fresh = os.pread(descriptor, size + 1, 0).count(0) == os.fstat(descriptor).st_size in (0, size)
+            fresh = len(content) in (0, size) and not any(content)
             if fresh:
-                os.pwrite(descriptor, bytes(size), 0)  # takes its place on the disk now: a full one must not kill later
-            elif os.fstat(descriptor).st_size != size:
+                file.seek(0)
+                file.write(bytes(size))  # takes its place on the disk now: a full one must not kill later
+            elif len(content) != size:
                 raise StreamError(f"{path} is not a capture journal: move it away")
-            self._map = mmap.mmap(descriptor, size)
-        finally:
-            os.close(descriptor)
+            self._map = mmap.mmap(file.fileno(), size)
         self._slots = memoryview(self._map).cast("q")
         if fresh:
             self._slots[self._MAGIC] = _MAGIC

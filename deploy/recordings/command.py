@@ -15,8 +15,9 @@ from common.config import PlaybackConfig, RunConfig
 from common.config.files import from_yaml
 from common.config.units import parse_seconds
 from common.errors import ConfigError
+from common.options import URL_VARIABLE, take_option
 from common.recording import CRF, Manifest, Quality, Recording
-from deploy.starting import URL_VARIABLE, starting_point, take_option
+from deploy.starting import starting_point
 
 _RECORD = """\
 Write what actors see into a folder (the first word) of videos and tables: docs/recordings.md.
