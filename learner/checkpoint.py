@@ -104,7 +104,7 @@ def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
         RunError: The disk is full or refuses, or the checkpoint that this one extends is gone; what was begun is
             removed.
     """
-    target = folder / f"step-{checkpoint.step:09d}"
+    target = _target(folder, checkpoint.step)
     partial = folder / f".partial-{checkpoint.step:09d}"
     for torn in folder.glob(".partial-*"):  # left by a process that was killed while it wrote
         shutil.rmtree(torn, ignore_errors=True)
@@ -114,8 +114,6 @@ def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
             _write_parts(partial / _rank_folder(rank), other)
         archive.extend(_extended(checkpoint, folder), partial, checkpoint.retired)
         _write_parts(partial, checkpoint)
-        if target.exists():  # of the same step; no moment may see it half removed
-            target.rename(partial.with_name(f"{partial.name}.old"))
         partial.rename(target)
         _sync_folder(folder)
     except OSError as error:
@@ -125,9 +123,18 @@ def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
     for old in undone:
         shutil.rmtree(old, ignore_errors=True)
     kept = {*_complete(folder)[-keep:], latest(folder)}
-    for old in (*folder.glob(".partial-*.old"), *(path for path in _complete(folder) if path not in kept)):
+    for old in (path for path in _complete(folder) if path not in kept):
         shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def _target(folder: Path, step: int) -> Path:
+    """Names a new checkpoint; those of one step, as in a pause, are numbered: the next may still extend any of them."""
+    first = folder / f"step-{step:09d}"
+    before = sorted(path.name for path in folder.glob(f"{first.name}*"))
+    if not before:
+        return first
+    return folder / f"{first.name}-{int(before[-1].removeprefix(first.name).lstrip('-') or 1) + 1:04d}"
 
 
 def _extended(checkpoint: Checkpoint, folder: Path) -> Path | None:

@@ -1,18 +1,16 @@
 """The agents that walk in the worlds, by the name that the configuration gives."""
 
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
+
 from pamiq_core import Agent
 
-from actors.agents.babbler import BabblerAgent
-from actors.agents.explorer import ExplorerAgent
-from actors.agents.walker import WalkerAgent
 from common.errors import ConfigError
 from common.messages import Action, Observation
 
-AGENTS: dict[str, type[BabblerAgent] | type[ExplorerAgent] | type[WalkerAgent]] = {
-    "babbler": BabblerAgent,
-    "explorer": ExplorerAgent,
-    "walker": WalkerAgent,
-}
+AGENTS = ("babbler", "explorer", "walker")
+"""Each is a module here, with a class called after it; what one needs is imported where it is made."""
 
 
 def make_agent(
@@ -28,8 +26,13 @@ def make_agent(
         boredom: Cosine similarity of consecutive features above which the view counts as unchanged.
 
     Raises:
-        ConfigError: There is no such agent.
+        ConfigError: There is no such agent, or a package of its is not installed.
     """
     if name not in AGENTS:
-        raise ConfigError("actors.agent", name, f"must be one of {', '.join(sorted(AGENTS))}")
-    return AGENTS[name](seed=seed, encoder=encoder, collector=collector, boredom=boredom)
+        raise ConfigError("actors.agent", name, f"must be one of {', '.join(AGENTS)}")
+    try:
+        module = import_module(f"actors.agents.{name}")
+    except ModuleNotFoundError as error:
+        raise ConfigError("actors.agent", name, f"needs {error.name}, which is not installed") from None
+    kind = cast(Callable[..., Agent[Observation, Action]], getattr(module, f"{name.capitalize()}Agent"))
+    return kind(seed=seed, encoder=encoder, collector=collector, boredom=boredom)

@@ -11,7 +11,8 @@ from pamiq_core.data import DataUser, DataUsersDict
 from pamiq_core.data.impls import SequentialBuffer
 from pamiq_core.model import InferenceModel, InferenceModelsDict
 
-from actors.agents import ExplorerAgent, make_agent
+from actors.agents import make_agent
+from actors.agents.explorer import ExplorerAgent
 from actors.agents.grid_map import cell_of
 from actors.worlds.doom import DoomEnvironment
 from common.config.run import WorldConfig

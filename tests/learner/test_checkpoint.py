@@ -55,6 +55,20 @@ def test_what_a_rollback_undid_is_not_resumed(tmp_path: Path) -> None:
     assert checkpoints.latest(tmp_path) == tmp_path / "step-000000015"
 
 
+def test_checkpoints_of_one_step_stay_apart_so_that_the_next_may_extend_either(tmp_path: Path) -> None:
+    """In a pause steps stand still, and the learner may not know yet that its last checkpoint is on disk."""
+    for number, extends in ((1, 0), (2, 1), (3, 1), (4, 3), (5, 3)):
+        checkpoints.save(make(10, number=number, extends=extends), tmp_path, keep=2)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-000000010-0004", "step-000000010-0005"]
+    newest = checkpoints.latest(tmp_path)
+    assert newest is not None
+    assert checkpoints.load(newest).state["number"] == 5
+    checkpoints.save(make(11), tmp_path, keep=2)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-000000010-0005", "step-000000011"]
+    checkpoints.save(make(9), tmp_path, keep=2)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-000000009"]
+
+
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real ENOSPC: /dev/full accepts no byte. The last good checkpoint stays."""
     checkpoints.save(make(1), tmp_path, keep=3)
