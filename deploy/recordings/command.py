@@ -141,7 +141,7 @@ def replay(words: list[str]) -> RunConfig:
     if recording is not None:
         default = (None if named else recording.config()) or default
         playback = PlaybackConfig(recording=str(path), speed=_speed(speed), start=_start(recording))
-        actors = replace(default.actors, count=max(1, len(recording.counted.actors)))
+        actors = replace(default.actors, count=max(1, len(recording.counted.actors)), edge=0)
         default = replace(default, playback=playback, actors=actors, duration=0.0)
     config = tyro.cli(
         RunConfig,
