@@ -35,8 +35,8 @@ class Hand:
         """Keys and buttons that are down."""
 
     def act(self, action: Action) -> None:
-        """Applies an action, float32 [4]; NaN counts as 0."""
-        forward, right, turn, use = (0.0 if math.isnan(value) else float(value) for value in action)
+        """Applies an action, float32 [4] or longer, of which the rest means nothing here; NaN counts as 0."""
+        forward, right, turn, use = (0.0 if math.isnan(value) else float(value) for value in action[:4])
         ahead, back, left_key, right_key, use_key = self._keys
         wanted = {
             key

@@ -41,8 +41,10 @@ class Hand:
         self._controls.setup()
 
     def act(self, action: Action) -> None:
-        """Applies an action, float32 [4]; NaN counts as 0."""
-        forward, right, turn, jump = (0.0 if math.isnan(value) else min(max(float(value), -1), 1) for value in action)
+        """Applies an action, float32 [4] or longer, of which the rest means nothing here; NaN counts as 0."""
+        forward, right, turn, jump = (
+            0.0 if math.isnan(value) else min(max(float(value), -1), 1) for value in action[:4]
+        )
         axes = {OscAxes.Vertical: forward, OscAxes.Horizontal: right}
         if self._mouse is None:
             axes[OscAxes.LookHorizontal] = -turn

@@ -139,7 +139,7 @@ def test_black_and_frozen_pictures_are_marked(environment: ScreenEnvironment, pr
 
 def test_actions_become_keys_and_motion(environment: ScreenEnvironment, program: Program) -> None:
     environment.observe()
-    environment.affect(np.array([1, -1, 0, 1], np.float32))
+    environment.affect(np.array([1, -1, 0, 1, 1, 1, 1, 1], np.float32))
     until(lambda: len(program.held()) == 3, "forward, left and use are held")
     forward = program.held()
     environment.affect(np.array([1, 0, 0, 0], np.float32))

@@ -27,7 +27,8 @@ from common.config.vrchat import VRChatConfig
 from common.messages import Unfit
 from tests.actors.screen.stage import until
 
-AHEAD = np.array([1, 0, 0.5, 1], np.float32)
+AHEAD = np.array([1, 0, 0.5, 1, 0, 0, 0, 0], np.float32)
+"""As the babbler's actions, longer than this world knows."""
 
 
 class Listener:
