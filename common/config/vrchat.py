@@ -81,5 +81,6 @@ class VRChatConfig:
             raise checks.refuse(self, "window", "must be words of the window's title")
         for patch in self.redact:
             left, top, width, height = patch
-            if not (0 <= left < 1 and 0 <= top < 1 and 0 < width <= 1 - left and 0 < height <= 1 - top):
+            right, bottom = left + width, top + height
+            if min(left, top) < 0 or min(width, height) <= 0 or max(right, bottom) > 1 + 1e-9:
                 raise checks.refuse(self, "redact", "must be parts of a frame: left, top, width, height from 0 to 1")

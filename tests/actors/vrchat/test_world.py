@@ -15,6 +15,7 @@ from actors.worlds.vrchat import VRCHAT
 from actors.worlds.vrchat.camera import Camera
 from actors.worlds.vrchat.eyes import paint_over
 from actors.worlds.vrchat.hops import Hops, is_destination
+from common.config.files import from_yaml, to_yaml
 from common.config.presets import preset
 from common.config.run import WorldConfig
 from common.config.vrchat import Look, VRChatConfig
@@ -217,7 +218,11 @@ def test_what_cannot_work_is_refused(changed: WorldConfig, said: str) -> None:
         check_worlds(changed)
 
 
-def test_settings_are_checked() -> None:
+def test_settings_are_checked(tmp_path: Path) -> None:
+    run = preset("vrchat")
+    run = replace(run, world=replace(run.world, vrchat=VRChatConfig(redact=((0.0, 0.8, 0.4, 0.2), (0.1, 0, 0.9, 0.1)))))
+    (tmp_path / "run.yaml").write_text(to_yaml(run))
+    assert from_yaml(tmp_path / "run.yaml") == run
     for wrong in (
         {"feedback_port": 9000},
         {"redact": ((0.5, 0.5, 0.6, 0.1),)},
