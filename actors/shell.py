@@ -8,7 +8,7 @@ from actors.playback import Playback
 from common.config import RunConfig
 from common.process import settle
 from common.status import ActorStatus
-from common.system_clock import set_behind
+from common.system_clock import Stood, set_behind
 from common.weights import WeightSource
 
 
@@ -16,19 +16,29 @@ class ActorShell:
     """Runs one `ActorHost`, or one recorded actor's `Playback`, in a process of its own.
 
     Args:
-        behind: Seconds that the run has stood still before; the others as there.
+        behind: Seconds that the run has stood still before, and since when it does so now, as `set_behind` takes them.
+            The others as there.
     """
 
     def __init__(
-        self, run: RunConfig, *, index: int, stream: str, source: WeightSource, folder: Path, behind: float = 0.0
+        self,
+        run: RunConfig,
+        *,
+        index: int,
+        stream: str,
+        source: WeightSource,
+        folder: Path,
+        behind: Stood = (0.0, None),
     ) -> None:
         settle(part=f"actor-{index}", threads=run.actors.threads)
-        set_behind(behind)
+        set_behind(*behind)
         self._host = (
             Playback(run, index=index, stream=stream, folder=folder)
             if run.playback.recording
             else ActorHost(run, index=index, stream=stream, source=source, folder=folder)
         )
+        if behind[1] is not None:
+            self._host.pause()
         self._host.start()
 
     def status(self) -> ActorStatus:

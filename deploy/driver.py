@@ -202,7 +202,7 @@ class Driver:
             stream=self.stream,
             directory=self._directory,
             version=self._highest_version,
-            stood=self._stood,
+            stood=lambda: self._panel.behind if self._panel else (0.0, None),
         )
         self._server.relay(parts.weights())
         for index in range(self._run.actors.count):

@@ -18,6 +18,7 @@ from actors.worlds.kinds import kind_of
 from actors.worlds.walks import record_walk
 from common.config import RunConfig
 from common.process import settle
+from common.system_clock import Stood
 from deploy.evaluator_state import read_state
 from deploy.registry import RayWeightSink, RayWeightSource, WeightRegistry
 from deploy.rundir import RunDirectory
@@ -48,7 +49,7 @@ class Parts:
         stream: Id of the stream.
         directory: Where actors keep their journals, and restarted parts find their last checkpoint or state.
         version: Given the registry's newest version, the highest that this run has ever made.
-        stood: Seconds that the run has stood still so far.
+        stood: How long the run has stood still so far.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Parts:
         stream: str,
         directory: RunDirectory,
         version: Callable[[int], int],
-        stood: Callable[[], float],
+        stood: Callable[[], Stood],
     ) -> None:
         self._run = run
         self._stream = stream

@@ -12,7 +12,7 @@ from common.config import RunConfig
 from common.process import settle
 from common.status import LearnerStatus
 from common.stream import Heartbeat, StreamKeys, connect
-from common.system_clock import set_behind
+from common.system_clock import Stood, set_behind
 from common.weights import PayloadKind, WeightSink
 from learner.checkpoint import Checkpoint
 from learner.device import choose_device
@@ -34,7 +34,8 @@ class LearnerShell:
 
     Args:
         place: Where several ranks meet; None for a learner that trains alone.
-        behind: Seconds that the run has stood still before. The others as there.
+        behind: Seconds that the run has stood still before, and since when it does so now, as `set_behind` takes them.
+            The others as there.
     """
 
     def __init__(
@@ -46,15 +47,17 @@ class LearnerShell:
         checkpoint: Checkpoint | None,
         version: int,
         place: Place | None = None,
-        behind: float = 0.0,
+        behind: Stood = (0.0, None),
     ) -> None:
         part = part_name(place.rank if place else 0)
         settle(part=part, threads=run.learner.threads, nice=run.learner.nice)
-        set_behind(behind)
+        set_behind(*behind)
         self._sink = sink
         self._learner = Learner(
             run, stream=stream, sink=sink, checkpoint=checkpoint, version=version, ranks=_ranks(run, place)
         )
+        if behind[1] is not None:
+            self._learner.pause()
         self._learner.start()
         self._port = self._learner.metrics.serve()
         self._heartbeat = Heartbeat(

@@ -16,6 +16,7 @@ from typing import Any
 from pamiq_core.console import SystemStatus
 
 from common.status import ActorStatus, EvaluatorStatus, LearnerStatus
+from common.system_clock import Stood
 from deploy.supervision import Part
 
 
@@ -53,6 +54,11 @@ class Conductor:
     def stood(self) -> float:
         """Seconds that the run has stood still so far: by these, system time is behind the wall clock."""
         return self._stood + (self._now() - self._since if self._since is not None else 0.0)
+
+    @property
+    def behind(self) -> Stood:
+        """The same for a part that is about to start: the pauses before, and when one began that goes on."""
+        return self._stood, None if self._since is None else time.time() - (self._now() - self._since)
 
     def pause(self) -> bool:
         """Wants all to stand still; returns whether that is new."""

@@ -8,6 +8,7 @@ from pamiq_core.console.web_api import ControlCommands
 from common.config.control import ControlConfig
 from common.status import ActorStatus
 from common.stream.control import Control, Phase
+from common.system_clock import Stood
 from deploy.control.conductor import Conductor
 from deploy.control.server import ControlServer
 from deploy.supervision import Part
@@ -55,6 +56,11 @@ class ControlPanel:
     def stood(self) -> float:
         """Seconds that the run has stood still so far."""
         return self._conductor.stood
+
+    @property
+    def behind(self) -> Stood:
+        """What a part that is about to start must know of it."""
+        return self._conductor.behind
 
     @property
     def wanted(self) -> Control:
