@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tests.bench.broadcast import broadcast
 from tests.bench.calibration import calibration
+from tests.bench.capture import capture
 from tests.bench.collect import collect
 from tests.bench.evaluator import evaluator
 from tests.bench.fleet import fleet
@@ -28,6 +29,7 @@ USUAL = {
     "sample": sample,
     "replay": replay,
     "collect": collect,
+    "capture": capture,
     "broadcast": broadcast,
     "inference": inference,
     "fleet": fleet,
