@@ -30,6 +30,7 @@ usage: engram COMMAND [OPTIONS]
   record    a run, videos or a tour onto disk             engram record live.rec --from runs/a
   replay    train on a recording in the actors' place     engram replay live.rec --speed 4x
   recordings  list, check and trim recordings             engram recordings check live.rec
+  expire    remove pictures kept for long enough          engram expire runs recordings
   sweep     compare ways to train on one recording        engram sweep sweep.yaml --jobs 2
   convert   bring weights in from elsewhere, or out       engram convert runs/a encoder --from engram --to hf
   probe     grade a frozen encoder on pictures or a tour  engram probe runs/a --data pictures --protocol fast
@@ -105,6 +106,7 @@ def _dispatch(words: list[str]) -> int:
         "record": recordings.record,
         "replay": _replay,
         "recordings": recordings.recordings,
+        "expire": commands.expire,
         "sweep": commands.sweep,
         "probe": commands.probe,
         "maps": commands.maps,

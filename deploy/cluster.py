@@ -20,6 +20,8 @@ _ENVIRONMENT = {
     # Inherited by every process of the run. Spinning OpenMP workers slow the neighbours on shared cores ten times.
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": "1",
+    # Ray would give all its processes niceness 15, above what the learner asks for: actors would lose their precedence.
+    "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",

@@ -58,6 +58,13 @@ class ReportCommand:
     """HTML file; empty for report/report.html in the first run directory."""
 
 
+def expire(words: list[str]) -> int:
+    """Runs `engram expire` with the words after it; returns the exit code."""
+    from deploy.retention import expire as run
+
+    return run(words)
+
+
 def sweep(words: list[str]) -> int:
     """Runs `engram sweep` with the words after it; returns the exit code."""
     asked = tyro.cli(SweepCommand, args=words, prog="engram sweep")

@@ -7,6 +7,7 @@ checkpoints/step-000001234/
     ledger.json             what was trained on: the rows in memory
     retired-….parquet       the rows that have left it
     rank-1/ …               what each further rank has for itself: mask generator, replay buffer, ledger, state
+    expired                 in place of replay.safetensors once its pictures were to go (`retention`)
     state.json              schema, step, version, limiter, stream positions and counters; written last
 """
 
@@ -31,6 +32,7 @@ from learner.ledger import joined
 SCHEMA = 2
 
 _ARRAYS = ("model", "optimiser", "replay")
+_EXPIRED = "expired"
 
 type Arrays = Mapping[str, NDArray[Any]]
 
@@ -66,8 +68,13 @@ class Checkpoint:
         """What one of so many ranks goes on from.
 
         Raises:
-            CheckpointError: It was made by another number of ranks.
+            CheckpointError: It was made by another number of ranks, or its replay buffer has expired.
         """
+        if self.state.get(_EXPIRED):
+            raise CheckpointError(
+                "the pictures in the run's replay buffers have expired (retention): an empty buffer would fake "
+                "forgetting, so the run cannot be resumed; its weights can still be probed, drawn and converted"
+            )
         if (made_by := 1 + len(self.others)) != ranks:
             raise CheckpointError(
                 f"the checkpoint is of {made_by} ranks, each with its own replay buffer and share of the stream, and "
@@ -119,11 +126,11 @@ def save(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise RunError(f"cannot write the checkpoint {target}: {error.strerror}; free some space and resume") from error
-    undone = [path for path in _complete(folder) if path > target]
+    undone = [path for path in complete(folder) if path > target]
     for old in undone:
         shutil.rmtree(old, ignore_errors=True)
-    kept = {*_complete(folder)[-keep:], latest(folder)}
-    for old in (path for path in _complete(folder) if path not in kept):
+    kept = {*complete(folder)[-keep:], latest(folder)}
+    for old in (path for path in complete(folder) if path not in kept):
         shutil.rmtree(old, ignore_errors=True)
     return target
 
@@ -142,7 +149,7 @@ def _extended(checkpoint: Checkpoint, folder: Path) -> Path | None:
     number = checkpoint.state.get("extends", 0)
     if not number:
         return None
-    for path in reversed(_complete(folder)):
+    for path in reversed(complete(folder)):
         if _state(path).get("number") == number:
             return path
     raise FileNotFoundError(errno.ENOENT, f"the checkpoint {number}, which it extends, is not in {folder}")
@@ -150,7 +157,7 @@ def _extended(checkpoint: Checkpoint, folder: Path) -> Path | None:
 
 def latest(folder: Path) -> Path | None:
     """Finds the newest complete checkpoint below `folder` that is not known to be unhealthy; else the newest of all."""
-    found = _complete(folder)
+    found = complete(folder)
     return max([path for path in found if not _is_unhealthy(path)] or found, default=None)
 
 
@@ -175,6 +182,19 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
 
 
+def replay_files(path: Path) -> list[Path]:
+    """Finds the replay buffers of all ranks in a checkpoint, as far as they are still there."""
+    return sorted(path.rglob("replay.safetensors"))
+
+
+def drop_replay(path: Path) -> None:
+    """Removes the replay buffers from a checkpoint, whose weights, ledger and state stay."""
+    for file in replay_files(path):
+        _write(file.with_name(_EXPIRED), b"")
+        file.unlink()
+    _sync_folder(path)
+
+
 def _rank_folder(rank: int) -> str:
     return f"rank-{rank}"
 
@@ -193,21 +213,24 @@ def _read_parts(folder: Path) -> Checkpoint:
     state = json.loads((folder / "state.json").read_text("utf-8"))
     if state.get("v") != SCHEMA:
         raise CheckpointError(f"{folder}: schema {state.get('v')!r} is unknown; {SCHEMA} is allowed")
+    expired = (folder / _EXPIRED).exists()
     arrays = {
         name: safetensors.numpy.load_file(folder / f"{name}.safetensors")  # pyright: ignore[reportUnknownMemberType]
         for name in _ARRAYS
+        if not (expired and name == "replay")
     }
     return Checkpoint(
         step=int(state["step"]),
         model=arrays["model"],
         optimiser=arrays["optimiser"],
-        replay=arrays["replay"],
+        replay=arrays.get("replay", {}),
         ledger=json.loads((folder / "ledger.json").read_text("utf-8")),
-        state=state,
+        state={**state, _EXPIRED: True} if expired else state,
     )
 
 
-def _complete(folder: Path) -> list[Path]:
+def complete(folder: Path) -> list[Path]:
+    """Finds all complete checkpoints below `folder`, oldest first."""
     return sorted(path for path in folder.glob("step-*") if (path / "state.json").exists())
 
 

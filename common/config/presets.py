@@ -55,11 +55,15 @@ def screen() -> RunConfig:
 
 
 def vrchat() -> RunConfig:
-    """VRChat with the settings of pamiq-vrchat's sample, 10 Hz and 144×144, and its small network; until stopped."""
+    """VRChat with the settings of pamiq-vrchat's sample, 10 Hz and 144×144, and its small network; until stopped.
+
+    Other people may be in the pictures: they are kept for thirty days.
+    """
     run = _pamiq("vrchat", 320, 4, 2)
     return replace(
         run,
         duration=0.0,
+        retention=30 * 86400.0,
         world=WorldConfig(kind="vrchat", worlds=("anywhere",), placebo_worlds=(), image_size=(144, 144)),
         actors=replace(run.actors, count=1, agent="walker"),
     )

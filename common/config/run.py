@@ -248,6 +248,8 @@ class RunConfig:
         restarts: How often one part may die in ten minutes before the run gives up.
         silence: Time without a sign of life, after its first, after which a part counts as hung and is started anew;
             longer than one optimiser step takes.
+        retention: How long pictures stay after the run has ended, in its checkpoints, among the experiences that were
+            followed and in recordings of it; `engram expire` then removes them. 0 keeps them.
         metrics_port: Port on loopback where Prometheus finds all processes (`/sd`); 0 takes a free one.
     """
 
@@ -260,6 +262,7 @@ class RunConfig:
     seed: int = 0
     restarts: int = 10
     silence: Seconds = 15.0
+    retention: Seconds = 0.0
     metrics_port: int = 0
     world: WorldConfig = WorldConfig()
     actors: ActorConfig = ActorConfig()
@@ -270,7 +273,7 @@ class RunConfig:
     control: ControlConfig = ControlConfig()
 
     def __post_init__(self) -> None:
-        checks.not_negative(self, "duration", "restarts")
+        checks.not_negative(self, "duration", "restarts", "retention")
         checks.positive(self, "silence")
         if not 0 <= self.seed < 2**63:
             raise checks.refuse(self, "seed", "must be from 0 to 2^63 - 1")

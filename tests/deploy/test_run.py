@@ -4,6 +4,7 @@
 # Redis, Ray and Arrow are untyped in parts.
 
 import json
+import os
 import random
 import re
 import time
@@ -70,6 +71,11 @@ def test_actors_keep_their_pace(run: LiveRun) -> None:
     for actor in run.status.actors:
         intervals = run.ask(actor.name, "intervals")
         assert median(intervals) == pytest.approx(0.1, abs=0.005)
+
+
+def test_actors_go_before_the_learner_and_that_before_the_evaluator(run: LiveRun) -> None:
+    parts = ("actor-0", "learner", "evaluator")
+    assert [psutil.Process(run.ask(part, "process")).nice() for part in parts] == [os.nice(0), 10, 19]
 
 
 def test_the_parameters_that_act_are_a_published_version(run: LiveRun) -> None:
