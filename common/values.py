@@ -7,8 +7,8 @@
 | `None`, `bool`, `int` (64 bits), `float`, `str`, `bytes` | as they are |
 | `list`, `tuple`, mappings with such keys | as `list`, `tuple`, `dict` |
 
-A lone array travels as it is, so that frames keep their codec; else the arrays go under their numbers, and how they hang
-together as msgpack under `STRUCTURE`.
+A lone array travels as it is, so that frames keep their codec; else the arrays go under their numbers, and how they
+hang together as msgpack under `STRUCTURE`.
 """
 
 from collections.abc import Mapping
@@ -104,21 +104,22 @@ def _put_together(structure: Any, arrays: Mapping[str, NDArray[Any]], depth: int
     match structure:
         case ["plain", value] if type(value) in _PLAIN:
             return value
-        case ["array", int(number)]:
-            return np.array(arrays[str(number)])
-        case ["scalar", int(number)]:
-            return arrays[str(number)][()]
-        case ["tensor", int(number), str(dtype)]:
-            tensor = torch.from_numpy(np.array(arrays[str(number)]))  # pyright: ignore[reportUnknownMemberType]
-            return tensor.view(_dtype(dtype)) if dtype else tensor
-        case ["list", [*items]]:
-            return [_put_together(item, arrays, depth + 1) for item in items]
-        case ["tuple", [*items]]:
-            return tuple(_put_together(item, arrays, depth + 1) for item in items)
+        case ["array" | "scalar" | "tensor" as kind, int(number), *dtype]:
+            return _of_array(kind, np.array(arrays[str(number)]), *dtype)
+        case ["list" | "tuple" as kind, [*items]]:
+            found = [_put_together(item, arrays, depth + 1) for item in items]
+            return found if kind == "list" else tuple(found)
         case ["dict", [*pairs]]:
             return {key: _put_together(item, arrays, depth + 1) for key, item in pairs}
         case _:
             raise WireError(f"data: {str(structure)[:80]} describes no value")
+
+
+def _of_array(kind: str, array: NDArray[Any], dtype: str = "") -> Any:
+    if kind == "tensor":
+        tensor = torch.from_numpy(array)  # pyright: ignore[reportUnknownMemberType]
+        return tensor.view(_dtype(dtype)) if dtype else tensor
+    return array if kind == "array" else array[()]
 
 
 def _copied(array: NDArray[Any], where: str) -> NDArray[Any]:

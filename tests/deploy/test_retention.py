@@ -1,6 +1,5 @@
 """Pictures that were to go are gone, and nothing else is."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -100,4 +99,4 @@ def test_a_recording_goes_as_a_whole(tmp_path: Path, make_datum: Make) -> None:
         with RecordingWriter(tmp_path / name, of=Manifest.new("stream", config=config)) as writer:
             writer.write(make_datum(seq=0, captured_ns=taken))
     assert main(["expire", str(tmp_path)]) == 0
-    assert os.listdir(tmp_path) == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
