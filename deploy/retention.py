@@ -22,7 +22,6 @@ from deploy.evaluator_state import STATE
 from deploy.rundir import RunDirectory, read_rows
 from learner import checkpoint as checkpoints
 
-
 _MARKS = {MANIFEST, "events.jsonl"}
 """Files by which recordings and run directories are known."""
 
@@ -152,9 +151,7 @@ def remove(held: Held) -> None:
 
 def _run(folder: Path) -> Held:
     ended = max((row["t"] for row in read_rows(folder / "events.jsonl")), default=0.0)
-    buffers = (
-        file for path in checkpoints.complete(folder / "checkpoints") for file in checkpoints.replay_files(path)
-    )
+    buffers = (file for path in checkpoints.complete(folder / "checkpoints") for file in checkpoints.replay_files(path))
     return Held(
         path=folder,
         ended=ended,

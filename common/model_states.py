@@ -1,0 +1,61 @@
+"""Parameters of any pamiq-core model on their way from the trainers to the actors.
+
+    trainer.sync_models() ─► snapshot() ─► ModelBoard ─► ModelSource.newer() ─► restore(), model.sync()
+
+Models of torch travel as safetensors in their own precision. Any other model travels as the files that it saves, which
+the actor's own model loads: only its code knows what they mean.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+import msgpack
+import safetensors.torch
+from pamiq_core.model import TrainingModel
+from pamiq_core.torch import TorchTrainingModel
+from torch import Tensor
+
+from common import saved_files
+
+_TENSORS, _FILES = b"T", b"F"
+_NAME = "model"
+
+
+class ModelSink(Protocol):
+    """Where trainers bring new parameters."""
+
+    def publish(self, name: str, version: int, state: bytes) -> None:
+        """Returns once they can be had."""
+        ...
+
+
+class ModelSource(Protocol):
+    """Where actors get them."""
+
+    def newer(self, versions: Mapping[str, int], wait: float) -> Mapping[str, tuple[int, bytes]]:
+        """Gives the newest version and state of each model that has a newer one than named; waits so many seconds."""
+        ...
+
+
+def snapshot(model: TrainingModel[Any]) -> bytes:
+    """Copies the parameters of a model."""
+    if isinstance(model, TorchTrainingModel):
+        state = cast(TorchTrainingModel[Any], model).model.state_dict()
+        if all(isinstance(value, Tensor) for value in state.values()):
+            own = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in state.items()}
+            return _TENSORS + safetensors.torch.save(own)
+    return _FILES + cast(bytes, cast(Any, msgpack).packb(dict(saved_files.save(model.save_state, _NAME))))
+
+
+def restore(model: TrainingModel[Any], state: bytes) -> None:
+    """Sets the parameters of a model that was made as the other one was; those that act follow by `model.sync()`.
+
+    Raises:
+        RuntimeError: They do not fit.
+    """
+    kind, content = state[:1], state[1:]
+    if kind == _TENSORS:
+        cast(TorchTrainingModel[Any], model).model.load_state_dict(safetensors.torch.load(content))
+    else:
+        files = cast(Mapping[str, bytes], cast(Any, msgpack).unpackb(content))
+        saved_files.load(model.load_state, _NAME, files)
