@@ -101,6 +101,7 @@ class EdgeActor:
             StreamError: Somebody else took this actor's number.
             BaseException: What ended the host's loop.
         """
+        self._look()
         self.host.start()
         try:
             while not self._stop.wait(LOOK):
@@ -122,10 +123,16 @@ class EdgeActor:
         control = read_control(self._client, self._keys)
         before = time.time()
         seconds, micros = self._client.time()  # pyright: ignore[reportUnknownMemberType]
-        ahead = (before + time.time()) / 2 - (seconds + micros / 1e6)
-        if abs(ahead) > _OFF:
-            _log.warning("this host's clock is %+.1f s off the server's: ages and latencies are wrong by that", ahead)
-        set_behind((control.stood if control else 0.0) + ahead)
+        self._ahead = (before + time.time()) / 2 - (seconds + micros / 1e6)
+        if abs(self._ahead) > _OFF:
+            _log.warning(
+                "this host's clock is %+.1f s off the server's: ages and latencies are wrong by that", self._ahead
+            )
+        self._set_clock(control.stood if control else 0.0)
+
+    def _set_clock(self, stood: float) -> None:
+        self._stood = stood
+        set_behind(stood + self._ahead)
 
     def _look(self) -> None:
         """Reads what is wanted, and sees to it."""
@@ -154,6 +161,8 @@ class EdgeActor:
             return f"the run has said nothing for {SILENCE:g} s"
         if self._control is not None and self._control.phase is Phase.PAUSED:
             return "the run pauses"
+        if self._control is not None and not self._paused and abs(self._control.stood - self._stood) > _OFF:
+            return "the run has paused while it could not be heard, and the clock must follow"
         return ""
 
     def _stand(self, reason: str) -> None:
@@ -162,6 +171,8 @@ class EdgeActor:
             self._reason = reason
         if bool(reason) != self._paused:
             self._paused = bool(reason)
+            if not self._paused and self._control is not None:
+                self._set_clock(self._control.stood)
             (self.host.pause if self._paused else self.host.resume)()
 
     def _say(self, status: ActorStatus) -> None:

@@ -207,6 +207,10 @@ class ActorHost:
 
     def _run(self) -> None:
         try:
+            if self._paused.is_set():  # whoever joins in a pause touches no control before it ends
+                self._stand_still()
+            if self._closing.is_set():
+                return
             self._interaction.setup()
             try:
                 while not self._closing.is_set():
@@ -255,12 +259,15 @@ class ActorHost:
 
     def _rest(self) -> None:
         self._interaction.on_paused()
+        self._stand_still()
+        self._interaction.on_resumed()
+        self._pace.restart()
+        self._captures.clear()
+
+    def _stand_still(self) -> None:
         time.pause()
         self._resting = True
         while self._paused.is_set() and not self._closing.wait(0.02):
             self._rounds += 1
         self._resting = False
         time.resume()
-        self._interaction.on_resumed()
-        self._pace.restart()
-        self._captures.clear()

@@ -3,6 +3,7 @@
 import os
 import secrets
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -50,7 +51,7 @@ class Lease:
                 return ""
             if not _gone(holder):
                 return " process ".join(holder.decode(errors="replace").split(" ")[:2])
-            self._client.delete(self._key)
+            self._free(holder)
         return "another process"
 
     def give_back(self) -> None:
@@ -59,8 +60,16 @@ class Lease:
         Raises:
             redis.RedisError: The server does not answer.
         """
-        if self._client.get(self._key) == self._mine:
-            self._client.delete(self._key)
+        self._free(self._mine)
+
+    def _free(self, holder: bytes) -> None:
+        """Takes the number from this holder, unless somebody else has it by now."""
+        with self._client.pipeline() as pipeline, suppress(redis.WatchError):
+            pipeline.watch(self._key)
+            if cast("bytes | None", pipeline.get(self._key)) == holder:
+                pipeline.multi()
+                pipeline.delete(self._key)
+                pipeline.execute()
 
 
 def _gone(holder: bytes) -> bool:

@@ -44,6 +44,9 @@ usage: engram COMMAND [OPTIONS]
 Exit codes: 0 done, 1 failed while running, 2 refused before anything started.
 """
 
+_UNIX = {"run", "resume", "record", "replay", "sweep", "expire"}
+"""Commands that need what Windows does not have."""
+
 _RUN = """\
 Train I-JEPA live on what actors see, and measure what it remembers.
 
@@ -121,6 +124,13 @@ def _dispatch(words: list[str]) -> int:
         return 0 if words else 2
     if words[0] not in known:
         print(f"engram: unknown command {words[0]!r}: must be one of {', '.join(known)}", file=sys.stderr)
+        return 2
+    if sys.platform == "win32" and words[0] in _UNIX:
+        print(
+            f"engram: {words[0]} does not run under Windows, where actors live by `python -m actors`: docs/edge.md; "
+            "a learner runs under Linux, or in WSL 2",
+            file=sys.stderr,
+        )
         return 2
     return known[words[0]](words[1:])
 

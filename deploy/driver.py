@@ -193,7 +193,13 @@ class Driver:
         self._found = MetricsDirectory(
             run=self._directory.path.name, metrics=metrics, status=self.status, port=self._run.metrics_port
         )
-        self._panel = ControlPanel(self._run.control, stop=self.stop, save=self._save_soon, say=self._say)
+        self._panel = ControlPanel(
+            self._run.control,
+            stop=self.stop,
+            save=self._save_soon,
+            say=self._say,
+            stood=self._directory.stood() if self._resumed else 0.0,
+        )
         self._edges = EdgeActors(self._run, stream=self.stream)
         self._show(self.status())
         self._cluster.start()
@@ -226,7 +232,7 @@ class Driver:
                 self._say("recording_ended")
                 return
             self._supervisor.look(self._server.beats())
-            self._panel.look(self._supervisor.parts.values(), self._edges.statuses)
+            self._panel.look(self._supervisor.parts.values(), self._edges.present)
             self._edges.look(self._panel.wanted)
             self._note_first_frames()
             self._store = self._server.look()
@@ -270,7 +276,7 @@ class Driver:
         assert self._server is not None
         self._store = self._server.look()
         self._write_metrics()
-        self._say("stopped", step=self.status().learner.step)
+        self._say("stopped", step=self.status().learner.step, stood=self._stood())
         if not all(final.values()):
             before = checkpoints.latest(self._directory.checkpoints)
             hint = "nothing can be resumed" if before is None else f"the run can be resumed from {before.name}"

@@ -12,6 +12,8 @@ from common.stream import StreamKeys, connect
 from common.stream.control import Control, Phase, announce, announce_run, read_statuses
 
 POLL = 0.2
+SILENCE = 5.0
+"""Seconds without a new status after which an actor counts as gone."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +31,20 @@ class EdgeActors:
         self._names = tuple(f"actor-{run.actors.count + number}" for number in range(run.actors.edge))
         self._keys = StreamKeys(stream)
         self._client = connect(run.redis_url) if self._names else None
+        self._looked = False
+        self._said: dict[str, tuple[int, float]] = {}
         self.statuses: tuple[ActorStatus, ...] = tuple(ActorStatus(name=name) for name in self._names)
         """Newest status of each; blank ones of those that have not come yet."""
+
+    @property
+    def present(self) -> tuple[ActorStatus, ...]:
+        """Of those that have come and not gone: whoever says nothing for some seconds counts as gone."""
+        now = time.monotonic()
+        return tuple(
+            status
+            for status in self.statuses
+            if not status.ended and now - self._said.get(status.name, (0, -SILENCE))[1] < SILENCE
+        )
 
     def look(self, wanted: Control) -> None:
         """Writes what is wanted, each time, since the server may have lost it, and reads how they do."""
@@ -43,7 +57,13 @@ class EdgeActors:
         except redis.RedisError as error:
             _log.debug("actors outside Ray cannot be reached: %s", error)
             return
-        self.statuses = tuple(found.get(status.name, status) for status in self.statuses)
+        now = time.monotonic()
+        for name, (said, _) in found.items():
+            if said != self._said.get(name, (0, 0.0))[0]:
+                # What was there before this driver's first look may be of long ago.
+                self._said[name] = said, now if self._looked else now - SILENCE
+        self._looked = True
+        self.statuses = tuple(found.get(status.name, (0, status))[1] for status in self.statuses)
 
     def end(self, wanted: Control, patience: float) -> None:
         """Has them stop, and waits until those that have lived said their last word.

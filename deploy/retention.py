@@ -4,9 +4,9 @@ Of a run go the replay buffers in its checkpoints and the experiences that the e
 measurements and report stay. A recording goes as a whole.
 """
 
-import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +17,15 @@ from common.config import RunConfig, Seconds
 from common.config.files import from_yaml
 from common.errors import ConfigError, EngramError
 from common.recording import Recording
-from common.recording.manifest import MANIFEST
+from common.recording.manifest import MANIFEST, SEGMENTS
 from deploy.evaluator_state import STATE
 from deploy.rundir import RunDirectory, read_rows
 from learner import checkpoint as checkpoints
 
 _MARKS = {MANIFEST, "events.jsonl"}
 """Files by which recordings and run directories are known."""
+_BUSY = 60.0
+"""Seconds since the last write after which a recording that never ended counts as broken off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class Held:
 
     Attributes:
         path: Run directory or recording.
-        ended: When the run last wrote, or the recording's last picture was taken; seconds since the epoch.
+        ended: When the run last wrote, or the recording was last written; seconds since the epoch.
         retention: Seconds that pictures stay after that; 0 for always.
         files: Where they are.
         recording: Whether it is a recording.
@@ -46,8 +48,8 @@ class Held:
 
     @property
     def size(self) -> int:
-        """Bytes of the files."""
-        return sum(file.stat().st_size for file in self.files)
+        """Bytes of the files, as far as they are still there."""
+        return sum(file.stat().st_size for file in self.files if file.exists())
 
     def is_due(self, now: float) -> bool:
         """Whether the pictures are to go."""
@@ -85,7 +87,7 @@ def expire(words: list[str]) -> int:
     for folder in find(asked.paths):
         try:
             held = look(folder, older=asked.older)
-        except EngramError as error:
+        except (EngramError, OSError) as error:
             failed += 1
             print(f"{folder} cannot be looked at: {error}")
             continue
@@ -134,41 +136,58 @@ def remove(held: Held) -> None:
     """Removes the pictures, for good.
 
     Raises:
-        ConfigError: The run is going on.
+        ConfigError: The run is going on, or the recording is being written.
     """
     if held.recording:
-        shutil.rmtree(held.path)
+        if not Recording(held.path).manifest.whole and held.ended > time.time() - _BUSY:
+            raise ConfigError("paths", str(held.path), "is being written")
+        for file in held.files:
+            file.unlink(missing_ok=True)
+        with suppress(OSError):  # somebody keeps other files there
+            held.path.rmdir()
         return
     directory = RunDirectory.open(held.path)
     try:
         for checkpoint in checkpoints.complete(directory.checkpoints):
             checkpoints.drop_replay(checkpoint)
-        (held.path / STATE).unlink(missing_ok=True)
+        for file in held.files:
+            file.unlink(missing_ok=True)
         directory.event("expired", retention=held.retention)
     finally:
         directory.close()
 
 
 def _run(folder: Path) -> Held:
-    ended = max((row["t"] for row in read_rows(folder / "events.jsonl")), default=0.0)
-    buffers = (file for path in checkpoints.complete(folder / "checkpoints") for file in checkpoints.replay_files(path))
+    found = (
+        *(file for path in checkpoints.complete(folder / "checkpoints") for file in checkpoints.replay_files(path)),
+        # What processes leave that were killed while they wrote, and a stream that was to outlive the run.
+        *folder.glob("checkpoints/.partial-*/**/*.safetensors"),
+        *folder.glob(f".{STATE}.*"),
+        *(file for file in (folder / "store").rglob("*") if file.is_file()),
+        folder / STATE,
+    )
     return Held(
         path=folder,
-        ended=ended,
+        ended=max((float(row.get("t", 0.0)) for row in read_rows(folder / "events.jsonl")), default=0.0),
         retention=_retention(from_yaml(folder / "config.yaml")),
-        files=(*buffers, *(file for file in (folder / STATE,) if file.exists())),
+        files=tuple(file for file in found if file.is_file()),
         recording=False,
     )
 
 
 def _recording(folder: Path) -> Held:
     recording = Recording(folder)
-    moments = [segment.last_ns for segment in recording.segments.values()]
+    segments = recording.segments.values()
+    names = {MANIFEST, SEGMENTS, *(name for segment in segments for name in segment.files)}
+    files = tuple(
+        file for file in folder.iterdir() if file.is_file() and (file.name in names or file.suffix == ".part")
+    )
     return Held(
         path=folder,
-        ended=max(moments, default=0) / 1e9,
+        # Imports and tours count captures from their own beginning: when they were written is in the files.
+        ended=max(file.stat().st_mtime for file in files),
         retention=_retention(recording.config()),
-        files=tuple(file for file in folder.iterdir() if file.is_file()),
+        files=files,
         recording=True,
     )
 

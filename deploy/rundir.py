@@ -255,6 +255,20 @@ class RunDirectory:
         """All evaluations so far, oldest first."""
         return list(read_rows(self._evaluations.path))
 
+    def stood(self) -> float:
+        """Seconds that the run has stood still in its earlier parts, and since the last of them.
+
+        By these its system time is behind the wall clock when it is resumed. A part that died counts up to its last
+        row of metrics.
+        """
+        rows = self.read_events()
+        if not rows:
+            return 0.0
+        told = next(((row["stood"], row["t"]) for row in reversed(rows) if "stood" in row), (0.0, rows[0]["t"]))
+        paused = any(row["kind"] == "paused" and row["t"] >= told[1] for row in rows)
+        lived = told[1] if paused else max(rows[-1]["t"], self._metrics.path.stat().st_mtime)
+        return told[0] + max(0.0, time.time() - lived)
+
     def write_text_atomic(self, name: str, text: str) -> Path:
         """Writes a small file so that a reader sees the old or the new one, never half of it.
 

@@ -148,7 +148,7 @@ class StreamServer:
         keys = StreamKeys(self._earlier[-1])
         if not self._client.exists(keys.actors):
             return None
-        self._client.unlink(keys.heartbeats)  # of processes that are gone
+        self._client.unlink(keys.heartbeats, keys.statuses)  # of processes that are gone
         return self._earlier[-1]
 
     def _remove(self, stream: str) -> None:

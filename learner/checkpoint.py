@@ -70,7 +70,7 @@ class Checkpoint:
         Raises:
             CheckpointError: It was made by another number of ranks, or its replay buffer has expired.
         """
-        if self.state.get(_EXPIRED):
+        if any(one.state.get(_EXPIRED) for one in (self, *self.others)):
             raise CheckpointError(
                 "the pictures in the run's replay buffers have expired (retention): an empty buffer would fake "
                 "forgetting, so the run cannot be resumed; its weights can still be probed, drawn and converted"
@@ -189,8 +189,10 @@ def replay_files(path: Path) -> list[Path]:
 
 def drop_replay(path: Path) -> None:
     """Removes the replay buffers from a checkpoint, whose weights, ledger and state stay."""
-    for file in replay_files(path):
+    files = replay_files(path)
+    for file in files:  # all before the first is gone: a half-expired one must not load as a whole one
         _write(file.with_name(_EXPIRED), b"")
+    for file in files:
         file.unlink()
     _sync_folder(path)
 

@@ -1,9 +1,10 @@
 """The dead-man process of a desktop's keys and mouse buttons: `python -m actors.deadman.keys CONTROL…`."""
 
 import sys
+from contextlib import suppress
 
 from actors.deadman import watch
-from actors.desktop import open_desktop
+from actors.desktop import DesktopError, open_desktop
 
 
 def main(*controls: str) -> None:
@@ -12,7 +13,8 @@ def main(*controls: str) -> None:
 
     def release() -> None:
         for control in controls:
-            desktop.press(control, False)
+            with suppress(DesktopError):  # the others are to be let go all the same
+                desktop.press(control, False)
 
     watch(release)
 

@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
+from string import ascii_lowercase, digits
 from typing import Protocol
 
 KEYS = {
@@ -30,7 +31,7 @@ BUTTONS = {"mouse_left": 1, "mouse_middle": 2, "mouse_right": 3}
 
 def is_control(name: str) -> bool:
     """Says whether a key or mouse button can be named so: a letter, a digit, or a name of `KEYS` or `BUTTONS`."""
-    return name in KEYS or name in BUTTONS or ((len(name) == 1 and name.isascii() and name.islower()) or name.isdigit())
+    return name in KEYS or name in BUTTONS or (len(name) == 1 and name in ascii_lowercase + digits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,10 @@ class Desktop(Protocol):
     """One desktop. Every method may raise `DesktopError`."""
 
     def find(self, title: str) -> int | None:
-        """Finds the largest window whose title contains these words, in upper or lower case; None if there is none."""
+        """Finds the window whose title is or contains these words, in upper or lower case; None if there is none.
+
+        One whose title is just that comes first, then the largest.
+        """
         ...
 
     def place(self, window: int) -> Place | None:
@@ -112,5 +116,5 @@ def missing_package() -> str:
     """Says what to install before windows can be captured and steered here; empty where all is there."""
     needed = ["mss", "pydirectinput" if sys.platform == "win32" else "xcffib"]
     if missing := [name for name in needed if find_spec(name) is None]:
-        return f"no {' and '.join(missing)}: pip install 'pamiq-engram[screen]'"
+        return f"no {' and '.join(missing)}: pip install {' '.join(missing)}"
     return ""

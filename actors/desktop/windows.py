@@ -28,7 +28,7 @@ class WindowsDesktop(Desktop):
         try:
             import pydirectinput  # pyright: ignore[reportMissingImports]
         except ImportError:
-            raise DesktopError("no pydirectinput: pip install 'pamiq-engram[screen]'") from None
+            raise DesktopError("no pydirectinput: pip install pydirectinput") from None
         self._hand: Any = pydirectinput
         self._hand.FAILSAFE = False  # a camera that is turned by the mouse has its pointer anywhere
         self._user32: Any = _windows.WinDLL("user32")
@@ -36,19 +36,20 @@ class WindowsDesktop(Desktop):
 
     @override
     def find(self, title: str) -> int | None:
-        found: list[tuple[int, int]] = []
+        found: list[tuple[bool, int, int]] = []
 
         def look(window: int, _: int) -> bool:
             text = ctypes.create_unicode_buffer(512)
             self._user32.GetWindowTextW(ctypes.c_void_p(window), text, 512)
-            if self._user32.IsWindowVisible(ctypes.c_void_p(window)) and title.casefold() in text.value.casefold():
+            named = text.value.casefold()
+            if self._user32.IsWindowVisible(ctypes.c_void_p(window)) and title.casefold() in named:
                 place = self.place(window)
-                found.append((place.width * place.height if place else 0, window))
+                found.append((named == title.casefold(), place.width * place.height if place else 0, window))
             return True
 
         kind: Any = _windows.WINFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_void_p)
         self._user32.EnumWindows(kind(look), None)
-        return max(found)[1] if found else None
+        return max(found)[2] if found else None
 
     @override
     def place(self, window: int) -> Place | None:

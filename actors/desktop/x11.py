@@ -54,16 +54,17 @@ class X11Desktop(Desktop):
 
     @override
     def find(self, title: str) -> int | None:
-        found: list[tuple[int, int]] = []
+        found: list[tuple[bool, int, int]] = []
         for window in self._windows(self._root, _DEPTH):
             try:
                 with _refusals():
-                    if title.casefold() in self._title(window).casefold():
+                    named = self._title(window).casefold()
+                    if title.casefold() in named:
                         size = self._x.core.GetGeometry(window).reply()
-                        found.append((size.width * size.height, window))
+                        found.append((named == title.casefold(), size.width * size.height, window))
             except DesktopError:  # it closed while it was looked at
                 continue
-        return max(found)[1] if found else None
+        return max(found)[2] if found else None
 
     @override
     def place(self, window: int) -> Place | None:

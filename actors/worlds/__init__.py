@@ -49,5 +49,7 @@ def check_worlds(world: WorldConfig, *, here: bool = True) -> None:
     """
     kind = kind_of(world)
     kind.check(world)
+    if here:
+        kind.here(world)
     if here and (missing := kind.missing()):
         raise ConfigError("world.kind", kind.name, f"cannot be used here: {'; '.join(missing)}")

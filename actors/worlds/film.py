@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import av.error
@@ -29,7 +30,22 @@ LONGEST_GAP = 60.0
 ROUNDING = 0.002
 """Seconds by which time stamps may be off: many files keep whole milliseconds."""
 
-type Timed = tuple[float, Callable[[], Frame]]
+
+class Timed(NamedTuple):
+    """A frame of a film.
+
+    Attributes:
+        moment: When it is shown, seconds since the first frame.
+        noted: Its own time stamp in the film, seconds after the first frame's: what tables of labels go by. None once
+            stamps go backwards or are missing.
+        picture: Decodes it.
+    """
+
+    moment: float
+    noted: float | None
+    picture: Callable[[], Frame]
+
+
 """Seconds since the film's first frame, and what makes the frame as filmed, uint8 [h, w, 3]: most are never shown."""
 
 _log = logging.getLogger(__name__)
@@ -121,23 +137,23 @@ class Reel:
         self._last_gap = 1 / fps
 
     @property
-    def time(self) -> float:
-        """Moment of the frame that is shown, seconds since the film began."""
-        return self._shown[0] if self._shown else 0.0
+    def noted(self) -> float | None:
+        """Time stamp of the frame that is shown, seconds after the first frame's; None where it cannot be trusted."""
+        return self._shown.noted if self._shown else 0.0
 
     def at(self, seconds: float) -> Frame | None:
         """The newest frame that was there at a moment, uint8 [H, W, 3]; None after the end.
 
         The last frame stays as long as the one before it did.
         """
-        while self._next is not None and self._next[0] <= seconds + ROUNDING:
+        while self._next is not None and self._next.moment <= seconds + ROUNDING:
             if self._shown is not None:
-                self._last_gap = max(self._next[0] - self._shown[0], 1e-3)
+                self._last_gap = max(self._next.moment - self._shown.moment, 1e-3)
             self._shown, self._next, self._fitted = self._next, self._decode(), None
-        if self._shown is None or (self._next is None and seconds >= self._shown[0] + self._last_gap - ROUNDING):
+        if self._shown is None or (self._next is None and seconds >= self._shown.moment + self._last_gap - ROUNDING):
             return None
         if self._fitted is None:
-            self._fitted = self._fit(self._shown[1]())
+            self._fitted = self._fit(self._shown.picture())
         return self._fitted
 
     def close(self) -> None:
@@ -161,6 +177,7 @@ class Reel:
 
 def _video(path: Path) -> Generator[Timed]:
     origin, moment, corrupt = None, None, 0
+    first, last, sound = None, None, True
     try:
         with av.open(str(path)) as file:
             if not file.streams.video:
@@ -170,6 +187,9 @@ def _video(path: Path) -> Generator[Timed]:
             step = 1 / float(stream.average_rate or 30)
             for picture in file.decode(stream):
                 stamp = None if picture.pts is None else picture.time
+                first = stamp if first is None else first
+                sound = sound and stamp is not None and (last is None or stamp > last)
+                last = stamp
                 follows = 0.0 if moment is None else moment + step
                 origin = stamp if origin is None else origin
                 given = follows if stamp is None or origin is None else stamp - origin
@@ -180,11 +200,14 @@ def _video(path: Path) -> Generator[Timed]:
                 if picture.is_corrupt:
                     corrupt += 1
                     continue
-                yield moment, partial(_rgb, picture)
+                noted = stamp - first if sound and stamp is not None and first is not None else None
+                yield Timed(moment, noted, partial(_rgb, picture))
     except (OSError, av.error.FFmpegError, ValueError) as error:
         where = "at all" if moment is None else f"after {moment:.1f} s"
         raise ImageError(f"{path} cannot be read {where}: {error}") from None
     finally:
+        if not sound:
+            _log.warning("%s: its time stamps go backwards or are missing; from there on it has no labels", path)
         if corrupt:
             _log.warning("%s: %d frames are damaged and were left out", path, corrupt)
 
@@ -205,7 +228,7 @@ def _pictures(path: Path, fps: float) -> Generator[Timed]:
         except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
             _log.warning("%s is left out: %s", file, str(error).splitlines()[0])
             continue
-        yield number / fps, partial(_same, frame)
+        yield Timed(number / fps, number / fps, partial(_same, frame))
 
 
 def _same(frame: Frame) -> Frame:

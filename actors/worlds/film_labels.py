@@ -49,8 +49,10 @@ class FilmLabels:
         if tables:
             self._read(tables[0])
 
-    def at(self, seconds: float) -> tuple[Labels | None, str | None]:
+    def at(self, seconds: float | None) -> tuple[Labels | None, str | None]:
         """Labels and world at a moment of the film; None for what is not known then."""
+        if seconds is None:
+            return None, None
         place = bisect_right(self._times, seconds + 1e-6) - 1
         if place < 0:
             return None, None

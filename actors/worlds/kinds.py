@@ -57,6 +57,7 @@ class WorldKind:
         name: As `world.kind` names it.
         what: One line.
         check: Refuses a configuration before anything starts.
+        here: Refuses what this machine, of all, cannot do; only asked where an actor is to live.
         make: Makes the environment of one actor; nothing starts before its `setup`.
         names: Worlds that it knows by name; empty where they are found on the way.
         needs: What must be here.
@@ -69,6 +70,7 @@ class WorldKind:
     what: str
     check: Callable[[WorldConfig], None]
     make: Callable[[WorldConfig, Life], Environment[Observation, Action]]
+    here: Callable[[WorldConfig], None] = lambda world: None
     names: Callable[[], tuple[str, ...]] = tuple
     needs: tuple[Need, ...] = ()
     wishes: tuple[Need, ...] = ()

@@ -75,7 +75,7 @@ class VideoSensor(Sensor[Observation]):
         now = self._life.clock()
         frame = self._frame(now)
         assert self._reel is not None
-        labels, world = self._labels[self._reel.film.name].at(self._reel.time)
+        labels, world = self._labels[self._reel.film.name].at(self._reel.noted)
         world = world or self._reel.film.name
         if world != self._name:
             self._visit, self._name, self._entered = self._visit + 1, world, now

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from math import isinf
 from typing import Annotated, Any
 
 _SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -37,6 +38,8 @@ def parse_bytes(text: str) -> int:
 
 def format_seconds(seconds: float) -> str:
     """Writes a duration in its largest whole unit, so that `parse_seconds` gives it back."""
+    if isinf(seconds):
+        return "inf"
     for unit in ("d", "h", "m", "s"):
         count = seconds / _SECONDS[unit]
         if count >= 1 and count == int(count):

@@ -6,6 +6,7 @@ Both carry a hash of their own content, so that a flipped bit in them is found l
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from common.errors import RecordingError
 from common.recording.video import CRF, Quality
 
 SCHEMA = 1
+_FILE = re.compile(r"\d{6,}(-\d+)?\.(parquet|mkv|mp4)")
+"""Names that a segment's files may have: a recording may come from anywhere, and a name must lead nowhere else."""
 MANIFEST, SEGMENTS = "manifest.json", "segments.jsonl"
 
 
@@ -189,6 +192,9 @@ def load_segments(folder: Path) -> tuple[dict[int, Segment], list[str]]:
         except (RecordingError, UnicodeDecodeError, TypeError):
             if line.endswith(b"\n") or number < len(lines):
                 wrong.append(f"{path}, line {number}: damaged, so that its segment is not found")
+            continue
+        if not segment.files or not all(_FILE.fullmatch(name) for name in segment.files):
+            wrong.append(f"{path}, line {number}: names files that no recorder writes, and is left out")
             continue
         found[segment.number] = segment
     return found, wrong

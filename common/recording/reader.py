@@ -121,6 +121,10 @@ class Recording:
                 if name is None:
                     yield rows.datum(row, None)
                     continue
+                if name not in segment.files:
+                    raise RecordingError(
+                        f"segment {segment.number} is damaged: a row names {name!r}, not one of its files"
+                    )
                 if name not in videos:
                     videos[name] = read_frames(self.path / name)
                 yield rows.datum(row, checked(next(videos[name], None), row, segment.number))

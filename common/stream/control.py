@@ -127,20 +127,23 @@ def tell_status(client: redis.Redis, keys: StreamKeys, status: ActorStatus) -> N
     cast(Any, client).hset(keys.statuses, status.name, packed)
 
 
-def read_statuses(client: redis.Redis, keys: StreamKeys) -> dict[str, ActorStatus]:
-    """Reads how actors on other hosts do, by name; what is no status is left out.
+def read_statuses(client: redis.Redis, keys: StreamKeys) -> dict[str, tuple[int, ActorStatus]]:
+    """Reads how actors on other hosts do, by name, and when they said so, ns by their own clocks.
+
+    What is no status is left out.
 
     Raises:
         redis.RedisError: The server does not answer.
     """
-    found: dict[str, ActorStatus] = {}
+    found: dict[str, tuple[int, ActorStatus]] = {}
     for name, packed in cast(dict[bytes, bytes], client.hgetall(keys.statuses)).items():
         try:
-            status = _status(_unpacked(packed))
+            content = _unpacked(packed)
+            status = _status(content)
         except WireError:
             continue
-        if status.name.encode() == name:
-            found[status.name] = status
+        if status.name.encode() == name and type(content.get("t")) is int:
+            found[status.name] = content["t"], status
     return found
 
 

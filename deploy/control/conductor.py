@@ -35,13 +35,14 @@ class Conductor:
     """Knows what is wanted, and how far it is so.
 
     Args:
+        stood: Seconds that a run which is resumed has stood still before, the time in which it was not there included.
         now: Seconds of wall clock, monotonic.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stood: float = 0.0, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._since: float | None = None
-        self._stood = 0.0
+        self._stood = stood
         self._ending = False
         self._told: tuple[bool | None, ...] = ()
 

@@ -22,6 +22,7 @@ class ControlPanel:
         stop: Ends the run.
         save: Writes everything to disk that a resume needs, soon.
         say: Notes an event of a kind.
+        stood: Seconds that the run has stood still in its earlier parts and between them.
 
     Raises:
         ConfigError: As `ControlServer`.
@@ -34,8 +35,9 @@ class ControlPanel:
         stop: Callable[[], None],
         save: Callable[[], None],
         say: Callable[..., object],
+        stood: float = 0.0,
     ) -> None:
-        self._conductor = Conductor()
+        self._conductor = Conductor(stood)
         self._stop = stop
         self._save = save
         self._say = say
@@ -106,4 +108,4 @@ class ControlPanel:
     def _note(self, event: str, *, new: bool) -> None:
         if new:
             self._generation += 1
-            self._say(event)
+            self._say(event, stood=self.stood)

@@ -107,7 +107,7 @@ class ControlServer(WebApiServer):
         self._listener = _listen(config)
         port = int(self._listener.getsockname()[1])
         super().__init__(_Told(status), config.host, port, _WAITING)
-        self.url = f"http://{config.host}:{port}"
+        self.url = f"http://{f'[{config.host}]' if ':' in config.host else config.host}:{port}"
         """Where it is."""
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(Gate(self._app, token), log_level="error", access_log=False, timeout_graceful_shutdown=1)
@@ -146,14 +146,17 @@ def control_token(config: ControlConfig) -> str | None:
 
 
 def _listen(config: ControlConfig) -> socket.socket:
-    try:
-        return socket.create_server((config.host, config.port))
-    except OSError as error:
-        if config.port and is_loopback(config.host):
-            # Another run has it, as when several share a machine: that is no reason not to begin.
-            _log.info("control.port = %d cannot be had (%s): a free one is taken", config.port, error.strerror)
-            return socket.create_server((config.host, 0))
-        raise ConfigError("control.host", config.host, f"cannot be listened at: {error.strerror}") from None
+    # Another run may have the port, as when several share a machine: that is no reason not to begin.
+    ports = [config.port, 0] if config.port and is_loopback(config.host) else [config.port]
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    refused: OSError | None = None
+    for port in ports:
+        try:
+            return socket.create_server((config.host, port), family=family)
+        except OSError as error:
+            refused = error
+            _log.info("control.port = %d cannot be had: %s", port, error.strerror)
+    raise ConfigError("control.host", config.host, f"cannot be listened at: {refused and refused.strerror}")
 
 
 def _host(url: str) -> str:

@@ -106,6 +106,26 @@ def test_labels_come_from_the_table_beside_the_film(tmp_path: Path) -> None:
     assert seen[0].labels.depth.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
 
 
+def test_labels_follow_the_films_own_stamps_over_a_gap(tmp_path: Path) -> None:
+    """A recorder that was asleep for a minute and a half: the gap is not waited for, and shifts no label."""
+    moments = [*(number / 10 for number in range(10)), *(90 + number / 10 for number in range(10))]
+    film(tmp_path / "a.mkv", [(moment, picture(number)) for number, moment in enumerate(moments)])
+    (tmp_path / "a.labels.csv").write_text("time,world\n0,one\n60,lobby\n90,two\n")
+    assert [one.world for one in watch(world(tmp_path / "a.mkv"))] == ["one"] * 10 + ["two"] * 10
+
+
+def test_stamps_that_begin_anew_end_the_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    parts = [
+        film(tmp_path / f"{n}.ts", [(i / 10, picture(100)) for i in range(10)], "libx264", "yuv420p") for n in (0, 1)
+    ]
+    (tmp_path / "a.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    (tmp_path / "a.labels.csv").write_text("time,world\n0,one\n")
+    seen = [one.world for one in watch(world(tmp_path / "a.ts"))]
+    assert "one" in seen
+    assert seen[-1] == "a"
+    assert "from there on it has no labels" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [

@@ -3,6 +3,9 @@
 The goal is the issue's: what we add to the grab is at most 2 ms.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownLambdaType=false
+# mss is untyped in parts.
+
 from collections.abc import Callable
 from statistics import median
 

@@ -219,7 +219,7 @@ class FakePart:
 
 def test_parts_are_asked_until_they_are_as_wanted() -> None:
     now = [0.0]
-    conductor = Conductor(lambda: now[0])
+    conductor = Conductor(now=lambda: now[0])
     actor, learner = FakePart(ActorStatus(name="actor-0")), FakePart(LearnerStatus())
     evaluator, starting = FakePart(EvaluatorStatus()), FakePart(None)
     parts: Any = [actor, learner, evaluator, starting]

@@ -16,6 +16,7 @@ import pytest
 import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pamiq_core.console import SystemStatus
 from pamiq_core.console.web_api import WebApiClient
 
 from actors.__main__ import main
@@ -36,6 +37,8 @@ from common.stream.control import (
     runs_on,
     tell_status,
 )
+from deploy.control.conductor import Conductor
+from deploy.edges import EdgeActors
 from deploy.store import EmbeddedStore
 from tests.runs import LiveRun, live, small_run, wait_until, writer_adds_up
 
@@ -208,9 +211,34 @@ def test_what_is_wanted_is_read_as_it_was_written(client: redis.Redis) -> None:
             read_run(client, keys)
     status = ActorStatus(name="actor-1", world="w", counts=WriterCounts(captured=3, dropped={"died": 1}), fps=9.5)
     tell_status(client, keys, status)
-    assert read_statuses(client, keys) == {"actor-1": status}
+    assert {name: told for name, (_, told) in read_statuses(client, keys).items()} == {"actor-1": status}
     cast(Any, client).hset(keys.statuses, "actor-2", cast(Any, msgpack).packb({"name": "actor-1"}))
-    assert read_statuses(client, keys) == {"actor-1": status}
+    assert {name: told for name, (_, told) in read_statuses(client, keys).items()} == {"actor-1": status}
+
+
+def test_those_that_are_not_there_hold_up_no_pause(
+    client: redis.Redis, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has never come, one has ended, one died in the pause: the run is paused when the fourth is."""
+    run = replace(RunConfig(), redis_url=store, actors=replace(RunConfig().actors, count=0, edge=4))
+    keys = StreamKeys("absent")
+    tell_status(client, keys, ActorStatus(name="actor-2", frames=5))
+    edges = EdgeActors(run, stream="absent")
+    edges.look(Control(phase=Phase.RUNNING))
+    assert edges.present == (), "what was there before may be of long ago"
+    for name, ended in (("actor-1", True), ("actor-2", False), ("actor-3", False)):
+        tell_status(client, keys, ActorStatus(name=name, frames=5, ended=ended))
+    edges.look(Control(phase=Phase.RUNNING))
+    assert [status.name for status in edges.present] == ["actor-2", "actor-3"]
+    monkeypatch.setattr("deploy.edges.SILENCE", 0.2)
+    time.sleep(0.3)
+    tell_status(client, keys, ActorStatus(name="actor-3", frames=5, paused=True))
+    edges.look(Control(phase=Phase.PAUSED))
+    conductor = Conductor()
+    conductor.pause()
+    conductor.look([], edges.present)
+    assert conductor.status() is SystemStatus.PAUSED
+    edges.close()
 
 
 @settings(max_examples=200, deadline=None)

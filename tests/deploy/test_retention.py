@@ -1,5 +1,6 @@
 """Pictures that were to go are gone, and nothing else is."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -92,11 +93,41 @@ def test_what_cannot_be_read_hides_nothing_else(ended_run: Path, capsys: pytest.
     assert "removed" in said
 
 
+def test_what_killed_processes_left_goes_too(ended_run: Path) -> None:
+    left = (
+        "checkpoints/.partial-000000009/replay.safetensors",
+        ".evaluator.safetensors.77",
+        "store/appendonlydir/x.aof",
+    )
+    for name in left:
+        (ended_run / name).parent.mkdir(parents=True, exist_ok=True)
+        (ended_run / name).write_text("pictures")
+    assert main(["expire", str(ended_run)]) == 0
+    assert not [name for name in left if (ended_run / name).exists()]
+
+
+def test_a_recording_that_is_being_written_stays(
+    tmp_path: Path, make_datum: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RecordingWriter(tmp_path / "a.rec", of=Manifest.new("tour")) as writer:
+        writer.write(make_datum(seq=0, captured_ns=0))
+        time.sleep(0.05)
+        assert main(["expire", str(tmp_path), "--older", "10ms"]) == 1
+        assert "is being written" in capsys.readouterr().out
+    time.sleep(0.05)
+    assert main(["expire", str(tmp_path), "--older", "1h"]) == 0
+    assert (tmp_path / "a.rec").exists()
+    assert main(["expire", str(tmp_path), "--older", "10ms"]) == 0
+    assert not (tmp_path / "a.rec").exists()
+
+
 def test_a_recording_goes_as_a_whole(tmp_path: Path, make_datum: Make) -> None:
     for name, days in (("old", 3.0), ("new", 0.5)):
-        taken = time.time_ns() - int(days * DAY * 1e9)
+        written = time.time() - days * DAY
         config = replace(RunConfig(), retention=DAY)
         with RecordingWriter(tmp_path / name, of=Manifest.new("stream", config=config)) as writer:
-            writer.write(make_datum(seq=0, captured_ns=taken))
+            writer.write(make_datum(seq=0, captured_ns=5))  # as in a tour, whose clock begins at 0
+        for file in (tmp_path / name).iterdir():
+            os.utime(file, (written, written))
     assert main(["expire", str(tmp_path)]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["new"]

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,28 @@ from deploy.rundir import RowFile, RunDirectory, plain, read_rows, to_json
 def directory(tmp_path: Path) -> Iterator[RunDirectory]:
     directory = RunDirectory(tmp_path / "runs" / "one")
     yield directory
+    directory.close()
+
+
+def test_the_time_in_which_a_run_was_not_there_is_no_system_time(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    directory = RunDirectory(folder)
+    assert directory.stood() == 0.0
+
+    def event(kind: str, ago: float, **more: float) -> None:
+        row = {"v": 1, "t": time.time() - ago, "kind": kind, **more}
+        with (folder / "events.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    event("started", 1000)
+    os.utime(folder / "metrics.jsonl", (0, time.time() - 900))
+    assert directory.stood() == pytest.approx(900, abs=1), "it died after 100 s"
+    event("paused", 800, stood=0.0)
+    event("checkpoint", 790)
+    assert directory.stood() == pytest.approx(800, abs=1), "it died in a pause"
+    event("went_on", 700, stood=100.0)
+    event("stopped", 500, stood=100.0)
+    assert directory.stood() == pytest.approx(600, abs=1)
     directory.close()
 
 

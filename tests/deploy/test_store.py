@@ -48,7 +48,8 @@ def test_what_outlives_the_death_of_a_server(tmp_path: Path, durability: Durabil
             pass
     client.set("after", 2)
     if durability is Durability.AOF:  # while one flush is under way, the next write waits for up to two seconds
-        assert client.execute_command("WAITAOF", 1, 0, 10_000)[0] == 1
+        synced: Any = client.execute_command("WAITAOF", 1, 0, 10_000)
+        assert synced[0] == 1
     assert not store.revive()
     os.kill(store.process, signal.SIGKILL)
     while not store.revive():

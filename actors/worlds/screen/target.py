@@ -35,6 +35,7 @@ class Target:
         self._hand: Hand | None = None
         self._window: int | None = None
         self._place: Place | None = None
+        self._owed: set[str] = set()
         self._tried = -_PATIENCE
         self._told = False
 
@@ -47,9 +48,14 @@ class Target:
         if self._desktop is None:
             self._desktop, self._grabber = open_desktop(), Grabber()
             self._hand = Hand(self._desktop, self._config)
+            for control in sorted(self._owed):  # what was down when the desktop was lost
+                self._desktop.press(control, False)
+            self._owed.clear()
 
     def close(self) -> None:
         """Lets the desktop go; a second call does nothing."""
+        if self._hand is not None:
+            self._owed |= self._hand.held
         for part in (self._desktop, self._grabber):
             if part is not None:
                 with suppress(Exception):  # a connection whose other end is gone may fail in any way
@@ -78,11 +84,13 @@ class Target:
 
     def let_go(self) -> None:
         """Lets all keys go."""
-        if self._hand is not None:
-            try:
+        try:
+            if self._hand is not None:
                 self._hand.let_go()
-            except DesktopError as error:
-                self._lose(error)
+            elif self._owed:
+                self.open()
+        except DesktopError as error:
+            self._lose(error)
 
     def take(self) -> None:
         """Gives the window the keyboard, where it is there and control is on."""

@@ -20,21 +20,20 @@ ANYWHERE = "anywhere"
 def _check(world: WorldConfig) -> None:
     if world.worlds != (ANYWHERE,) and not all(is_destination(name) for name in world.worlds):
         raise ConfigError(
-            "world.worlds", world.worlds, f"must be {ANYWHERE}, or worlds to visit: wrld_… or wrld_…:instance"
+            "world.worlds",
+            world.worlds,
+            f"must be {ANYWHERE}, or worlds to visit: wrld_… or wrld_…:instance, without usr_…",
         )
-    if world.placebo_worlds:
-        raise ConfigError(
-            "world.placebo_worlds", world.placebo_worlds, "must be empty: none can be recorded beforehand"
-        )
-    if world.vrchat.picture is Picture.WINDOW:
-        from actors.desktop import missing_desktop, missing_package
 
+
+def _here(world: WorldConfig) -> None:
+    from actors.desktop import missing_desktop, missing_package
+
+    vrchat = world.vrchat
+    desktop = {"picture": vrchat.picture is Picture.WINDOW, "look": vrchat.control and vrchat.look is Look.MOUSE}
+    for name in (name for name, wanted in desktop.items() if wanted):
         if missing := missing_package() or missing_desktop():
-            raise ConfigError("world.vrchat.picture", world.vrchat.picture, f"cannot be used here: {missing}")
-    if world.vrchat.look is Look.MOUSE and sys.platform == "linux" and find_spec("inputtino") is None:
-        raise ConfigError(
-            "world.vrchat.look", world.vrchat.look, "needs inputtino-python on Linux, which is on no index; use osc"
-        )
+            raise ConfigError(f"world.vrchat.{name}", getattr(vrchat, name), f"cannot be used here: {missing}")
 
 
 def _make(world: WorldConfig, life: Life) -> Environment[Observation, Action]:
@@ -46,8 +45,8 @@ def _make(world: WorldConfig, life: Life) -> Environment[Observation, Action]:
 def _missing_package() -> str:
     if find_spec("pamiq_vrchat") is not None:
         return ""
-    how = "pip install --no-deps pamiq-vrchat pamiq-io, see docs/vrchat.md" if sys.platform == "linux" else ""
-    return f"no pamiq-vrchat: {how or "pip install 'pamiq-engram[vrchat]'"}"
+    options = "--no-deps pamiq-vrchat pamiq-io" if sys.platform == "linux" else "pamiq-vrchat"
+    return f"no pamiq-vrchat: pip install {options}, see docs/vrchat.md"
 
 
 def _missing_log() -> str:
@@ -58,6 +57,7 @@ VRCHAT = WorldKind(
     name="vrchat",
     what="VRChat on this machine, through OBS's virtual camera or its window, steered over OSC",
     check=_check,
+    here=_here,
     make=_make,
     needs=(Need(what="pamiq-vrchat", missing=_missing_package),),
     wishes=(Need(what="VRChat's own log", missing=_missing_log),),

@@ -60,8 +60,10 @@ class Camera:
             self._thread.join(2 * _PATIENCE)
 
     def _run(self) -> None:
+        source: _Source | None = None
         while not self._closing.is_set():
             try:
+                source = None  # lets go of a device that only one may have
                 source = _open(self._name)
                 while not self._closing.is_set():
                     pixels = source.read()

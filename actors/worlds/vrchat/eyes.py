@@ -73,13 +73,15 @@ class WindowEyes(Eyes):
     """Looks at a window of this desktop, as the world `screen` does.
 
     Args:
-        title: Words of its title.
+        title: Its title, or words of it.
+        control: Whether the avatar is steered: then the window is given the keyboard once, and what shows while another
+            one has it, which may be that other one, is unfit.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, control: bool) -> None:
         from actors.worlds.screen.target import Target
 
-        self._target = Target(ScreenConfig(title=title, control=False))
+        self._target = Target(ScreenConfig(title=title, control=control))
 
     @override
     def open(self) -> None:
@@ -100,7 +102,9 @@ class WindowEyes(Eyes):
 
 def make_eyes(config: VRChatConfig) -> Eyes:
     """Makes the source that a configuration names; nothing is opened yet."""
-    return CameraEyes(config.camera) if config.picture is Picture.CAMERA else WindowEyes(config.window)
+    if config.picture is Picture.CAMERA:
+        return CameraEyes(config.camera)
+    return WindowEyes(config.window, control=config.control)
 
 
 def paint_over(frame: Frame, parts: tuple[tuple[float, float, float, float], ...]) -> None:

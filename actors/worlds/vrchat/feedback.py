@@ -7,7 +7,7 @@ which it turns. VRChat sends a parameter when it changes.
 import logging
 import socket
 
-from pythonosc.osc_packet import OscPacket, ParseError
+from pythonosc.osc_message import OscMessage, ParseError
 
 from common.messages import Unfit
 
@@ -17,6 +17,7 @@ _TURNS = 0.05
 """Less than this asks for no turn."""
 _AT_ONCE = 256
 _QUIET = 30.0
+_BUNDLE = b"#bundle\0"
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class Feedback:
 
     def _take(self, datagram: bytes) -> None:
         try:
-            messages = [timed.message for timed in OscPacket(datagram).messages]
+            messages = _messages(datagram)
         except (ParseError, ValueError, IndexError, OverflowError):
             self.malformed += 1
             return
@@ -114,3 +115,23 @@ class Feedback:
         elif not self._heard and now - self._since > _QUIET:
             self._heard = True
             _log.warning("VRChat sends nothing over OSC: switch OSC on in its action menu, if it should be steered")
+
+
+def _messages(datagram: bytes) -> list[OscMessage]:
+    """Takes a datagram apart; python-osc's own bundles loop for ever over an element of negative size.
+
+    Raises:
+        ParseError: It is neither a message nor a bundle of messages.
+    """
+    if not datagram.startswith(_BUNDLE):
+        return [OscMessage(datagram)]
+    found: list[OscMessage] = []
+    place = len(_BUNDLE) + 8  # after the time
+    while place < len(datagram):
+        size = int.from_bytes(datagram[place : place + 4], signed=True)
+        place += 4
+        if not 0 < size <= len(datagram) - place:
+            raise ParseError(f"an element of {size} bytes")
+        found.append(OscMessage(datagram[place : place + size]))
+        place += size
+    return found

@@ -15,8 +15,11 @@ _log = logging.getLogger(__name__)
 
 
 def is_destination(world: str) -> bool:
-    """Says whether a name is a world's id, with or without an instance: `wrld_…`, `wrld_…:12345~region(jp)`."""
-    return _INSTANCE.fullmatch(world) is not None
+    """Says whether a name is a world's id, with or without an instance: `wrld_…`, `wrld_…:12345~region(jp)`.
+
+    Instances that name their owner are refused: a configuration is written down in many places.
+    """
+    return _INSTANCE.fullmatch(world) is not None and "usr_" not in world
 
 
 def open_link(link: str) -> None:
@@ -50,13 +53,15 @@ class Hops:
 
     def at(self, world: str, now: float) -> None:
         """Goes on if it is time, given the world that the player is in for good, empty on the way, at `now` seconds."""
-        if self._to and world == self._to.partition(":")[0]:
-            self._arrived = now if self._arrived is None else self._arrived
+        there = bool(self._to) and world == self._to.partition(":")[0]
+        if there and self._arrived is None:
+            self._arrived = now
+        if self._arrived is not None and (there or not world):  # a menu, or a log that is silent, is no departure
             if now - self._arrived < self._visit:
                 return
         elif now - self._left < _AGAIN:
             return
-        elif self._to:
+        elif self._to and self._arrived is None:
             _log.warning("%s was not reached", self._to.partition(":")[0])
         self._to, self._arrived, self._left = next(self._destinations), None, now
         try:

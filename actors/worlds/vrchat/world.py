@@ -92,10 +92,9 @@ class VRChatSensor(Sensor[Observation]):
         seen = self._eyes.look(self._size)
         judged = None
         if seen.frame is not None:
-            frame = np.array(seen.frame)
-            paint_over(frame, self._redact)
-            self._last = frame
-            judged = self._judge.judge(frame, self._life.clock())
+            judged = self._judge.judge(seen.frame, self._life.clock())  # paint would hide that the rest is black
+            self._last = np.array(seen.frame)
+            paint_over(self._last, self._redact)
         now = time.monotonic()
         world, lost = self._vrchat.at(now)
         away = self._feedback.unfit(now)
@@ -150,6 +149,13 @@ class VRChatActuator(Actuator[Action]):
         if self._hand is not None:
             self._hand.let_go()
             self._deadman.rest()
+
+    @override
+    def on_resumed(self) -> None:
+        super().on_resumed()
+        if self._hand is not None:
+            self._hand.begin()
+        self._feedback.asked(0.0, time.monotonic())
 
     @override
     def operate(self, action: Action) -> None:

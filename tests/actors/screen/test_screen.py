@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -157,6 +158,22 @@ def test_actions_become_keys_and_motion(environment: ScreenEnvironment, program:
     until(lambda: bool(program.held()), "forward is held")
     environment.on_paused()
     until(lambda: not program.held(), "nothing is held in a pause")
+
+
+def test_keys_that_were_down_when_the_desktop_was_lost_are_let_go(
+    environment: ScreenEnvironment, program: Program, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until(lambda: environment.observe().unfit is None, "the window is seen")
+    environment.affect(FORWARD)
+    until(lambda: len(program.held()) == 1, "forward is held")
+
+    def fail(window: int) -> None:
+        raise DesktopError("once")
+
+    target: Any = environment.sensor._target  # pyright: ignore
+    monkeypatch.setattr(target._desktop, "place", fail)
+    assert environment.observe().unfit is Unfit.MISSING
+    until(lambda: (environment.observe(), environment.affect(STILL), not program.held())[2], "forward is let go")
 
 
 def test_no_key_goes_to_another_window(environment: ScreenEnvironment, program: Program) -> None:

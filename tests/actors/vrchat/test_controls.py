@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import struct
 import threading
 import time
 from collections.abc import Generator
@@ -17,6 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pythonosc.dispatcher import Dispatcher
+from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
+from pythonosc.osc_message_builder import OscMessageBuilder
 from pythonosc.osc_server import ThreadingOSCUDPServer
 from pythonosc.udp_client import SimpleUDPClient
 
@@ -199,6 +202,20 @@ def test_turning_without_effect_is_a_menu(feedback: tuple[Feedback, SimpleUDPCli
     until(lambda: heard.unfit(25.2) is None, "the menu is closed")
 
 
+def test_bundles_are_read_and_forged_ones_hang_nothing(feedback: tuple[Feedback, SimpleUDPClient]) -> None:
+    heard, client = feedback
+    for size in (-4, 0, 2**31 - 1):
+        forged = b"#bundle\0" + struct.pack(">Qi", 1, size)
+        client._sock.sendto(forged, (client._address, client._port))  # pyright: ignore
+    until(lambda: (heard.unfit(0.0), heard.malformed == 3)[1], "all three are counted")
+    bundle = OscBundleBuilder(IMMEDIATELY)
+    message = OscMessageBuilder("/avatar/parameters/AFK")
+    message.add_arg(True)
+    bundle.add_content(message.build())  # pyright: ignore[reportUnknownMemberType]
+    client.send(bundle.build())
+    until(lambda: heard.unfit(1.0) is Unfit.AFK, "away")
+
+
 def test_a_port_in_use_and_silence_are_said(
     feedback: tuple[Feedback, SimpleUDPClient], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -216,7 +233,9 @@ def test_a_port_in_use_and_silence_are_said(
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
-        st.binary(max_size=300), st.binary(max_size=60).map(lambda rest: b"/avatar/parameters/AFK\0\0,f\0\0" + rest)
+        st.binary(max_size=300),
+        st.binary(max_size=60).map(lambda rest: b"#bundle\0" + bytes(8) + rest),
+        st.binary(max_size=60).map(lambda rest: b"/avatar/parameters/AFK\0\0,f\0\0" + rest),
     )
 )
 def test_no_datagram_crashes_it(feedback: tuple[Feedback, SimpleUDPClient], datagram: bytes) -> None:

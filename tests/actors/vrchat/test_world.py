@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from actors.desktop import open_desktop
 from actors.worlds import check_worlds
 from actors.worlds.kinds import Life, kinds
 from actors.worlds.vrchat import VRCHAT
 from actors.worlds.vrchat.camera import Camera
-from actors.worlds.vrchat.eyes import paint_over
+from actors.worlds.vrchat.eyes import Seen, paint_over
 from actors.worlds.vrchat.hops import Hops, is_destination
 from common.config.files import from_yaml, to_yaml
 from common.config.presets import preset
@@ -165,6 +166,69 @@ def test_the_window_can_be_watched_instead(tmp_path: Path) -> None:
         program.close()
 
 
+def test_what_may_cover_the_window_is_not_taken_for_it(tmp_path: Path) -> None:
+    """Of two windows the one with just this title is meant, and what shows while another is used may be that other."""
+    client = Client(tmp_path)
+    client.join(HOMES[0])
+    client.arrive()
+    with virtual_screen():
+        browser = Program("VRChat - Wiki - Browser", 1000, 700)
+        browser.do("paint 00ff00")
+        program = Program("VRChat")
+        environment = VRCHAT.make(world_of(picture="window", logs=str(tmp_path)), life(tmp_path))
+        environment.setup()
+        program.do("paint 3060c0")
+        until(lambda: environment.observe().unfit is None, "the window is seen")
+        assert (environment.observe().frame == (0x30, 0x60, 0xC0)).all()
+        desktop = open_desktop()
+        covering = desktop.find("VRChat - Wiki")
+        assert covering is not None
+        desktop.focus(covering)
+        until(lambda: environment.observe().unfit is Unfit.UNFOCUSED, "another window has the keyboard")
+        desktop.close()
+        environment.teardown()
+        program.close()
+        browser.close()
+
+
+def test_a_learner_without_a_desktop_takes_what_another_host_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    for changed in (world_of(picture="window"), world_of(look=Look.MOUSE)):
+        check_worlds(changed, here=False)
+        with pytest.raises(ConfigError, match="cannot be used here: no X11 display"):
+            check_worlds(changed)
+
+
+def test_black_stays_black_under_paint(tmp_path: Path) -> None:
+    class Dark:
+        def open(self) -> None: ...
+        def close(self) -> None: ...
+        def look(self, image_size: tuple[int, int]) -> Seen:
+            return Seen(np.zeros((*image_size, 3), np.uint8), time.time_ns())
+
+    client = Client(tmp_path)
+    client.join(HOMES[0])
+    client.arrive()
+    world = world_of(picture="camera", logs=str(tmp_path), control=False, redact=((0.0, 0.5, 0.5, 0.5),), settle=0.0)
+    environment = VRCHAT.make(world, life(tmp_path))
+    environment.sensor._eyes = Dark()  # pyright: ignore
+    environment.setup()
+    until(lambda: environment.observe().unfit is Unfit.BLACK, "black")
+    environment.teardown()
+
+
+def test_a_menu_cuts_no_visit_short() -> None:
+    opened: list[str] = []
+    hops = Hops(iter([HOMES[0], HOMES[1]]), 600.0, opened.append)
+    hops.at("", 0.0)
+    hops.at(HOMES[0], 20.0)
+    hops.at("", 200.0)
+    hops.at(HOMES[0], 300.0)
+    assert len(opened) == 1
+    hops.at("", 620.0)
+    assert opened[1].endswith(HOMES[1])
+
+
 def test_redaction_covers_every_pixel_that_it_touches() -> None:
     frame = np.zeros((10, 10, 3), np.uint8)
     paint_over(frame, ((0.25, 0.0, 0.5, 0.11),))
@@ -210,7 +274,7 @@ def test_only_worlds_are_destinations() -> None:
     [
         (replace(world_of(), worlds=("somewhere",)), "world.worlds = .*anywhere"),
         (replace(world_of(), placebo_worlds=("b",)), "world.placebo_worlds"),
-        (world_of(look=Look.MOUSE), "world.vrchat.look = .*inputtino"),
+        (replace(world_of(), worlds=(f"{HOMES[0]}:1~private(usr_12345678)",)), "world.worlds = .*without usr_"),
     ],
 )
 def test_what_cannot_work_is_refused(changed: WorldConfig, said: str) -> None:

@@ -1,13 +1,15 @@
 """`engram recordings` through the command line."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common.messages import Datum
-from common.recording import Manifest, RecordingWriter
+from common.recording import Manifest, Recording, RecordingWriter
+from common.recording.manifest import segment_line
 from deploy.cli import main
 
 type Make = Callable[..., Datum]
@@ -46,6 +48,20 @@ def test_a_flipped_bit_is_named_by_segment_and_field(recorded: Path, capsys: pyt
     assert main(["recordings", "check", str(recorded)]) == 1
     assert "segment 2: 000002-0.mkv: frame" in capsys.readouterr().out.replace("\n", "")
     assert main(["recordings", "check", str(recorded / "nothing")]) == 2
+
+
+def test_names_that_lead_elsewhere_are_no_segments(
+    tmp_path: Path, recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Anybody can seal a line: the hash is of the content alone."""
+    segment = replace(next(iter(Recording(recorded).segments.values())), number=99, files={"./../../evil": "0" * 64})
+    with (recorded / "segments.jsonl").open("ab") as file:
+        file.write(segment_line(segment))
+    assert 99 not in Recording(recorded).segments
+    assert main(["recordings", "check", str(recorded)]) == 1
+    assert "names files that no recorder writes" in capsys.readouterr().out
+    assert main(["recordings", "trim", str(recorded), str(tmp_path / "deep" / "b.rec")]) == 0
+    assert not (tmp_path / "evil").exists()
 
 
 def test_a_cut_is_compared_with_its_original(
