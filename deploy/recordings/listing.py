@@ -134,6 +134,10 @@ def _check(asked: Check) -> int:
                     where = f"segment {segment}: " if segment >= 0 else ""
                     progress.console.print(f"{path}: {where}{reason}", soft_wrap=True, highlight=False)
             if not wrong:
-                progress.console.print(f"{path}: {Recording(path).counted.data} data, all as they were recorded")
+                progress.console.print(
+                    f"{path}: {Recording(path).counted.data} data, all as they were recorded",
+                    soft_wrap=True,
+                    highlight=False,
+                )
             damaged += wrong
     return 1 if damaged else 0

@@ -284,3 +284,21 @@ print(sorted({name for name in sys.modules if name.partition(".")[0] in ("deploy
     kinds, ours = done.stdout.splitlines()
     assert "no vizdoom: pip install vizdoom" in kinds
     assert ours == "[]"
+
+
+def test_whoever_joins_in_a_pause_touches_nothing(tmp_path: Path) -> None:
+    with live(with_edge(tmp_path)) as run:
+        wait_until(lambda: run.status.elapsed > 0, 120, "the run lives")
+        console = WebApiClient("127.0.0.1", int(run.status.control_url.rpartition(":")[2]))
+        console.pause()
+        wait_until(lambda: run.status.actors[0].paused, 20, "it pauses")
+        with edge(run, tmp_path / "edge"):
+            wait_until(lambda: run.status.actors[1].paused, 60, "the newcomer has come, and stands still")
+            time.sleep(1.0)
+            assert run.status.actors[1].frames == 0
+            seen = [path for path in (tmp_path / "edge").rglob("*.sensor") if path.stat().st_size]
+            assert not seen, "it has looked at nothing"
+            console.resume()
+            wait_until(lambda: run.status.actors[1].frames > 5, 60, "it lives with the others")
+            times = [run.ask("actor-0", "status").system_time, run.status.actors[1].system_time]
+            assert abs(times[0] - times[1]) < 3.0, "system time is one"

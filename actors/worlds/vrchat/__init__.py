@@ -24,13 +24,17 @@ def _check(world: WorldConfig) -> None:
             world.worlds,
             f"must be {ANYWHERE}, or worlds to visit: wrld_… or wrld_…:instance, without usr_…",
         )
+    if world.placebo_worlds:
+        raise ConfigError(
+            "world.placebo_worlds", world.placebo_worlds, "must be empty: none can be recorded beforehand"
+        )
 
 
 def _here(world: WorldConfig) -> None:
     from actors.desktop import missing_desktop, missing_package
 
     vrchat = world.vrchat
-    desktop = {"picture": vrchat.picture is Picture.WINDOW, "look": vrchat.control and vrchat.look is Look.MOUSE}
+    desktop = {"picture": vrchat.picture == Picture.WINDOW, "look": vrchat.control and vrchat.look == Look.MOUSE}
     for name in (name for name, wanted in desktop.items() if wanted):
         if missing := missing_package() or missing_desktop():
             raise ConfigError(f"world.vrchat.{name}", getattr(vrchat, name), f"cannot be used here: {missing}")

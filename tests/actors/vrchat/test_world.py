@@ -168,7 +168,8 @@ def test_the_window_can_be_watched_instead(tmp_path: Path) -> None:
 
 def test_what_may_cover_the_window_is_not_taken_for_it(tmp_path: Path) -> None:
     """Of two windows the one with just this title is meant, and what shows while another is used may be that other."""
-    client = Client(tmp_path)
+    client = Client(tmp_path, random.Random(0))
+    client.start()
     client.join(HOMES[0])
     client.arrive()
     with virtual_screen():
@@ -206,7 +207,8 @@ def test_black_stays_black_under_paint(tmp_path: Path) -> None:
         def look(self, image_size: tuple[int, int]) -> Seen:
             return Seen(np.zeros((*image_size, 3), np.uint8), time.time_ns())
 
-    client = Client(tmp_path)
+    client = Client(tmp_path, random.Random(0))
+    client.start()
     client.join(HOMES[0])
     client.arrive()
     world = world_of(picture="camera", logs=str(tmp_path), control=False, redact=((0.0, 0.5, 0.5, 0.5),), settle=0.0)

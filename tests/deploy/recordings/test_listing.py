@@ -60,7 +60,7 @@ def test_names_that_lead_elsewhere_are_no_segments(
     assert 99 not in Recording(recorded).segments
     assert main(["recordings", "check", str(recorded)]) == 1
     assert "names files that no recorder writes" in capsys.readouterr().out
-    assert main(["recordings", "trim", str(recorded), str(tmp_path / "deep" / "b.rec")]) == 0
+    assert main(["recordings", "trim", str(recorded), str(tmp_path / "deep" / "b.rec")]) == 2
     assert not (tmp_path / "evil").exists()
 
 

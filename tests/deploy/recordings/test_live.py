@@ -127,7 +127,11 @@ def test_a_recorder_that_is_killed_loses_less_than_five_seconds(
     found = [datum.captured_ns for datum in Recording(out)]
     assert found
     assert killed - found[-1] < 5e9
-    assert found == [moment for moment in sent if found[0] <= moment <= found[-1]]
+    between = [moment for moment in sent if found[0] <= moment <= found[-1]]
+    assert set(found) <= set(between)
+    # The stream here keeps two seconds: a disk that takes longer for a segment costs data, which are counted.
+    missed = sum(number for segment in Recording(out).segments.values() for number in segment.missed.values())
+    assert len(between) - len(found) <= missed
     assert not Recording(out).manifest.whole
     assert main(["recordings", "check", str(out)]) in (0, 1)  # 1 where it died within a segment, whose drafts are named
 
