@@ -1,9 +1,15 @@
-"""The public face of pamiq-engram: `engram.main` is the command line, `engram.__version__` the version."""
+"""The public face of pamiq-engram: `launch` distributes any pamiq-core system, `main` is the command line."""
 
 import importlib.util
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deploy.launch import LaunchConfig, launch
+
+__all__ = ["LaunchConfig", "__version__", "launch", "main"]
 
 PARTS = ("actors", "common", "deploy", "evaluator", "learner")
 
@@ -31,6 +37,15 @@ def _check_parts() -> None:
 
 
 _check_parts()
+
+
+def __getattr__(name: str) -> Any:
+    """Imports `launch` and `LaunchConfig` when they are asked for: the command line needs neither."""
+    if name in ("launch", "LaunchConfig"):
+        import deploy.launch
+
+        return getattr(deploy.launch, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main() -> None:

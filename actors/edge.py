@@ -76,7 +76,7 @@ class EdgeActor:
         self._control: Control | None = None
         self._heard = self._answered = time.monotonic()
         self._paused = False
-        self._reason = ""
+        self._reason: str = ""
         self._next_status = self._next_renewal = 0.0
         self._join_clock()
         self.host = ActorHost(

@@ -5,7 +5,7 @@ import secrets
 import socket
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import psutil
 import redis
@@ -64,7 +64,7 @@ class Lease:
 
     def _free(self, holder: bytes) -> None:
         """Takes the number from this holder, unless somebody else has it by now."""
-        with self._client.pipeline() as pipeline, suppress(redis.WatchError):
+        with cast(Any, self._client).pipeline() as pipeline, suppress(redis.WatchError):
             pipeline.watch(self._key)
             if cast("bytes | None", pipeline.get(self._key)) == holder:
                 pipeline.multi()

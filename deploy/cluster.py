@@ -11,10 +11,9 @@ from pathlib import Path
 
 import ray
 
-from common.config import LearnerConfig, RunConfig
+from common.config import LearnerConfig
 from common.errors import ConfigError
 from common.process import undisturbed
-from deploy.memory import object_store_bytes
 
 _ENVIRONMENT = {
     # Inherited by every process of the run. Spinning OpenMP workers slow the neighbours on shared cores ten times.
@@ -65,12 +64,14 @@ class LocalCluster:
     """A Ray cluster of one node.
 
     Args:
-        run: The run's configuration.
+        objects: Bytes of its object store.
+        talkative: What parts print comes to this process's output too.
     """
 
-    def __init__(self, run: RunConfig) -> None:
+    def __init__(self, objects: int, *, talkative: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="engram-"))
-        self._run = run
+        self._objects = objects
+        self._talkative = talkative
 
     def start(self) -> None:
         """Brings it up; bare `ray.init()` could join any other cluster on this host."""
@@ -81,9 +82,9 @@ class LocalCluster:
                 address="local",
                 num_cpus=os.cpu_count(),
                 include_dashboard=False,
-                log_to_driver=False,
+                log_to_driver=self._talkative,
                 logging_level=logging.ERROR,
-                object_store_memory=object_store_bytes(self._run),
+                object_store_memory=self._objects,
                 _temp_dir=str(self.folder),
                 _node_ip_address=_LOOPBACK,
             )

@@ -43,6 +43,7 @@ from deploy.edges import EdgeActors
 from deploy.evaluations import Evaluations
 from deploy.evaluator_state import EvaluatorKeeper
 from deploy.guardian import Guardian
+from deploy.memory import object_store_bytes
 from deploy.parts import Parts
 from deploy.rundir import RunDirectory
 from deploy.stream_server import StreamServer
@@ -92,7 +93,7 @@ class Driver:
         self._evaluations = Evaluations(directory, elapsed=lambda: self.elapsed)
         self._findings_seen = 0
         self._recording: Any = None
-        self._cluster = LocalCluster(run)
+        self._cluster = LocalCluster(object_store_bytes(run))
         self._server: StreamServer | None = None
         self._done = False
         self._store = StoreStatus(budget=run.stream.budget)

@@ -117,6 +117,12 @@ class ControlServer(WebApiServer):
         self.run_in_background()
 
     @override
+    def run_in_background(self) -> None:
+        """Listens from now on; pamiq-core's control thread asks for it a second time."""
+        if not self._handler_thread.is_alive():
+            super().run_in_background()
+
+    @override
     def _run_server(self) -> None:
         self._uvicorn.run(sockets=[self._listener])
 

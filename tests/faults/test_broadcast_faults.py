@@ -27,6 +27,7 @@ from common.messages import VersionInfo
 from common.process import settle
 from common.weights import PayloadKind, digest, pack
 from deploy.cluster import LocalCluster, prepare_environment
+from deploy.memory import object_store_bytes
 from deploy.registry import RayWeightSink, RayWeightSource, WeightRegistry
 from tests.runs import small_run, wait_until
 
@@ -144,7 +145,7 @@ class Reader:
 def registry(tmp_path: Path) -> Iterator[Any]:
     """A registry, made as a run makes it, in a cluster made as local mode makes it."""
     prepare_environment()
-    cluster = LocalCluster(small_run(tmp_path / "run", tmp_path / "cache"))
+    cluster = LocalCluster(object_store_bytes(small_run(tmp_path / "run", tmp_path / "cache")))
     cluster.start()
     options = {"num_cpus": 0, "max_concurrency": 1000, "max_restarts": -1, "max_task_retries": 0}
     try:
