@@ -15,6 +15,7 @@ from tests.bench.collect import collect
 from tests.bench.evaluator import evaluator
 from tests.bench.fleet import fleet
 from tests.bench.inference import inference
+from tests.bench.launch import launch
 from tests.bench.ledger import ledger
 from tests.bench.masks import masks
 from tests.bench.measure import Result
@@ -36,6 +37,7 @@ USUAL = {
     "masks": masks,
     "step": training_step,
     "ledger": ledger,
+    "launch": launch,
 }
 BENCHMARKS = USUAL | {"evaluator": evaluator, "calibration": calibration, "strategies": strategies}
 

@@ -1,4 +1,4 @@
-"""Programs written for plain pamiq-core, under its own launch and under ours: the same kind of results, shared states."""
+"""Programs for plain pamiq-core, under its own launch and under ours: the same kind of results, shared states."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def test_a_model_without_torch_and_states_that_cross(tmp_path: Path) -> None:
     for how in (LOCAL, DISTRIBUTED, LOCAL, DISTRIBUTED):
         notes, state = trained(how, "minimal", tmp_path / "run", state=state)
         assert {path.name for path in state.iterdir()} == {"interaction", "models", "data", "trainers", "time.pkl"}
-        steps = [later["newest"] - earlier["newest"] for earlier, later in zip(notes, notes[1:], strict=False)]
+        steps = [later["newest"] - earlier["newest"] for earlier, later in pairwise(notes)]
         assert min(steps) >= 10
         assert sorted(steps)[len(steps) // 2] <= 13, "no training waits for longer than for ten data"
         assert notes[0]["newest"] > newest, "the environment goes on"
@@ -196,7 +197,7 @@ def test_what_cannot_be_is_refused_before_anything_starts() -> None:
     ready: Any = minimal.models()
     with pytest.raises(ConfigError, match="models = 'dict': must be a function"):
         engram.launch(minimal.interaction, ready, minimal.buffers, minimal.trainers)
-    with pytest.raises(ConfigError, match="actor = 2: is unknown; there are .*actors"):
+    with pytest.raises(ConfigError, match=r"actor = 2: is unknown; there are .*actors"):
         engram.launch(minimal.interaction, minimal.models, minimal.buffers, minimal.trainers, {"actor": 2})
     with pytest.raises(ConfigError, match="actors = 0: must be at least 1"):
         engram.launch(minimal.interaction, minimal.models, minimal.buffers, minimal.trainers, {"actors": 0})
