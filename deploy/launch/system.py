@@ -104,13 +104,13 @@ class _System:
         self._config = config
         self._board: Any = ray.remote(ModelBoard).options(num_cpus=0, max_concurrency=1000).remote()
         self._trainers = Remote("trainers", threads=config.threads, options=config.trainer_options)
-        where = {"url": url, "stream": stream, "clock": ClockReading.take()}
-        self._trainers.build(TrainerHost, models, buffers, trainers, sink=BoardSink(self._board), **where)
-        names = self._trainers.call("buffer_names")
         self._actors = [
             Remote(f"actor-{number}", threads=config.threads, options=config.interaction_options)
             for number in range(config.actors)
         ]
+        where = {"url": url, "stream": stream, "clock": ClockReading.take()}
+        self._trainers.build(TrainerHost, models, buffers, trainers, sink=BoardSink(self._board), **where)
+        names = self._trainers.call("buffer_names")
         for number, actor in enumerate(self._actors):
             actor.build(
                 InteractionHost,

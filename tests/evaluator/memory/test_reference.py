@@ -38,7 +38,7 @@ def test_a_patch_is_described_where_it_is() -> None:
     changed[:, 8:12, 12:16] = 0  # the patch in row 2, column 3
     moved = (NET(changed) - REFERENCES_FPE[:1]).abs().sum(2)[0]
     assert int(moved.argmax()) == 2 * 6 + 3
-    assert moved[30] == 0
+    assert moved[30] < 1e-4 * moved.max()  # batches of other sizes are added up in another order
 
 
 def test_what_is_known_is_read_out() -> None:
