@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -170,7 +170,7 @@ def test_keys_that_were_down_when_the_desktop_was_lost_are_let_go(
     def fail(window: int) -> None:
         raise DesktopError("once")
 
-    target: Any = environment.sensor._target  # pyright: ignore
+    target = cast(Any, environment).sensor._target
     monkeypatch.setattr(target._desktop, "place", fail)
     assert environment.observe().unfit is Unfit.MISSING
     until(lambda: (environment.observe(), environment.affect(STILL), not program.held())[2], "forward is let go")
