@@ -131,6 +131,7 @@ class InteractionHost:
         self._host = ThreadHost(KeptInference(self._interaction, log_every), clock)
         self._closing = threading.Event()
         self._failure: BaseException | None = None
+        self._last: WriterCounts | None = None
         self._follower = threading.Thread(target=self._follow, name="models", daemon=True)
 
     def start(self, clock: ClockReading) -> None:
@@ -162,14 +163,17 @@ class InteractionHost:
         for failure in (self._failure, self._writer.failure):
             if failure is not None:
                 raise failure
-        return self._writer.counts()
+        return self._last or self._writer.counts()
 
     def stop(self, timeout: float) -> WriterCounts:
         """Ends the interaction, writes what waits, and says how much was collected; states can still be saved."""
         self._closing.set()
         self._host.stop(timeout)
         self._writer.close(timeout)
-        return self._writer.counts()
+        self._last = self._writer.counts()
+        self._journal.close()
+        self._folder.cleanup()
+        return self._last
 
     def save(self) -> SavedFiles:
         """Gives the state of the interaction, and of the models that only ever act: nobody else has them."""

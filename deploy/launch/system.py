@@ -83,7 +83,7 @@ def launch(
             raise ConfigError(name, type(factory).__name__, "must be a function that makes it, such as lambda: …")
     stream = f"launch-{secrets.token_hex(4)}"
     prepare_environment()
-    with _server(settings, stream) as url, _cluster():
+    with _cluster() as guardian, _server(settings, stream, guardian) as url:
         _System(interaction, models, buffers, trainers, settings, url=url, stream=stream).run()
 
 
@@ -190,7 +190,7 @@ def _numbered(factory: InteractionFactory, number: int) -> Callable[[], Interact
 
 
 @contextmanager
-def _server(config: LaunchConfig, stream: str) -> Generator[str]:
+def _server(config: LaunchConfig, stream: str, guardian: Guardian | None) -> Generator[str]:
     """The Redis server for the time of a launch; nothing of it is left there."""
     if config.redis_url:
         check_server(config.redis_url, budget=config.stream_budget, stream=stream)
@@ -201,6 +201,8 @@ def _server(config: LaunchConfig, stream: str) -> Generator[str]:
                 remove(client, StreamKeys(stream))
         return
     store = EmbeddedStore(config.stream_budget)
+    if guardian is not None:
+        guardian.watch(store.folder)
     try:
         yield store.url
     finally:
@@ -208,17 +210,17 @@ def _server(config: LaunchConfig, stream: str) -> Generator[str]:
 
 
 @contextmanager
-def _cluster() -> Generator[None]:
+def _cluster() -> Generator[Guardian | None]:
     """The Ray cluster that this process is part of; a private one on this machine if it is of none."""
     if ray.is_initialized():
-        yield
+        yield None
         return
     guardian = Guardian()
     cluster = LocalCluster(_OBJECTS, talkative=True)
     guardian.watch(cluster.folder)
     try:
         cluster.start()
-        yield
+        yield guardian
     finally:
         cluster.stop()
         guardian.dismiss()
