@@ -111,8 +111,9 @@ class InteractionHost:
         log_every: float,
     ) -> None:
         self.name = name
-        self._folder = tempfile.TemporaryDirectory(prefix="engram-actor-")
-        self._journal = CaptureJournal(Path(self._folder.name) / f"{name}.journal")
+        # Nobody takes up this actor's counters after its death: the mapped file needs no name.
+        with tempfile.TemporaryDirectory(prefix="engram-actor-") as folder:
+            self._journal = CaptureJournal(Path(folder) / f"{name}.journal")
         self._writer = StreamWriter(
             lambda: connect(url),
             keys=StreamKeys(stream),
@@ -172,7 +173,6 @@ class InteractionHost:
         self._writer.close(timeout)
         self._last = self._writer.counts()
         self._journal.close()
-        self._folder.cleanup()
         return self._last
 
     def save(self) -> SavedFiles:
