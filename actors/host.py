@@ -20,7 +20,7 @@ from pamiq_core.data import DataCollectorsDict
 from pamiq_core.interaction import FixedIntervalInteraction
 from pamiq_core.model import InferenceModelsDict
 
-from actors.agents import make_agent
+from actors.agents import AgentSettings, make_agent
 from actors.context import BUFFER, SituatedEnvironment, StepContext, StreamCollector
 from actors.inference import FollowingEncoder
 from actors.pacing import DeadlineAdjustor
@@ -92,10 +92,15 @@ class ActorHost:
         )
         self._agent = make_agent(
             config.agent,
-            seed=seed + 7919 * self._journal.generation,
-            encoder=ENCODER,
-            collector=BUFFER,
-            boredom=config.boredom,
+            AgentSettings(
+                seed=seed + 7919 * self._journal.generation,
+                encoder=ENCODER,
+                collector=BUFFER,
+                boredom=config.boredom,
+                actor=self.name,
+                script=config.script,
+                curiosity=run.curiosity,
+            ),
         )
         self._agent.attach_inference_models(InferenceModelsDict({ENCODER: self._encoder}))
         self._agent.attach_data_collectors(DataCollectorsDict({BUFFER: self._collector}))

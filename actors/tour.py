@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from actors.agents import make_agent
+from actors.agents import AgentSettings, make_agent
 from actors.context import BUFFER
 from actors.worlds import make_environment
 from actors.worlds.kinds import WorldEnded
@@ -35,7 +35,7 @@ def tour(run: RunConfig, *, index: int, frames: int) -> Iterator[Datum]:
     environment = make_environment(
         run.world, fps=fps, seed=run.seed * 1000 + index, actor_index=index, clock=lambda: step / fps
     )
-    agent = make_agent(run.actors.agent, seed=run.seed * 1000 + index)
+    agent = make_agent(run.actors.agent, AgentSettings(seed=run.seed * 1000 + index, script=run.actors.script))
     action = np.zeros(0, np.float32)
     environment.setup()
     try:

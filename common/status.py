@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from math import nan
 from statistics import harmonic_mean
 
 
@@ -54,6 +55,27 @@ class ReaderCounts:
     admitted: int = 0
     duplicates: int = 0
     foreign: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CuriosityStatus:
+    """What is known of an agent's curiosity: means over about its last hundred steps.
+
+    Attributes:
+        steps: Steps that were rewarded.
+        reward: Intrinsic reward, not normalised.
+        entropy: Of the policy, nats, all heads together.
+        value: Discounted normalised reward that the policy expects.
+        errors: Squared error of what was foreseen one step ahead, two, …, by standardised features.
+        persistence: The same of foreseeing that nothing changes.
+    """
+
+    steps: int = 0
+    reward: float = nan
+    entropy: float = nan
+    value: float = nan
+    errors: tuple[float, ...] = ()
+    persistence: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

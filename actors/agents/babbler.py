@@ -1,10 +1,11 @@
 """The simplest agent for worlds that no script knows: commands at random, each held for a while."""
 
 import random
-from typing import override
+from typing import Self, override
 
 import numpy as np
 
+from actors.agents.settings import AgentSettings
 from actors.agents.sighted import SightedAgent
 from common.messages import Action, Observation
 
@@ -31,6 +32,16 @@ class BabblerAgent(SightedAgent):
         self._random = random.Random(seed)
         self._command = np.zeros(_SIZE, np.float32)
         self._visit, self._until = -1, 0.0
+
+    @classmethod
+    @override
+    def from_settings(cls, settings: AgentSettings) -> Self:
+        return cls(
+            seed=settings.seed,
+            encoder=settings.encoder,
+            collector=settings.collector,
+            boredom=settings.boredom,
+        )
 
     @override
     def decide(self, observation: Observation, *, bored: bool) -> Action:

@@ -1,9 +1,10 @@
 """The explorer: always on its way to the nearest place where it has not been yet."""
 
 import math
-from typing import override
+from typing import Self, override
 
 from actors.agents.grid_map import SPOT, UNITS_PER_DEPTH, GridMap, Spot, spot_of
+from actors.agents.settings import AgentSettings
 from actors.agents.sighted import SightedAgent
 from actors.agents.steering import Steering, wrap
 from actors.agents.walker import WalkerAgent
@@ -50,6 +51,16 @@ class ExplorerAgent(SightedAgent):
         self._walker = WalkerAgent(seed=seed)
         self._steering = Steering()
         self._begin(-1, "")
+
+    @classmethod
+    @override
+    def from_settings(cls, settings: AgentSettings) -> Self:
+        return cls(
+            seed=settings.seed,
+            encoder=settings.encoder,
+            collector=settings.collector,
+            boredom=settings.boredom,
+        )
 
     @property
     def cells(self) -> int:

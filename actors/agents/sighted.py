@@ -1,12 +1,13 @@
 """What all agents share: the encoder watches every frame, the collector gets every frame."""
 
 from abc import abstractmethod
-from typing import override
+from typing import Self, override
 
 import torch
 from pamiq_core import Agent
 from pamiq_core.data import DataCollector
 
+from actors.agents.settings import AgentSettings
 from common.messages import Action, Frame, Observation
 
 _STATIC_SECONDS = 1.0
@@ -61,10 +62,17 @@ class SightedAgent(Agent[Observation, Action]):
 
     def __init__(self, *, encoder: str | None = None, collector: str | None = None, boredom: float = 0.9999) -> None:
         super().__init__()
-        self._encoder = encoder
+        self.encoder = encoder or ""
+        self.features: torch.Tensor | None = None
+        """Features of the frame that is being decided on, float32 [D]; None without an encoder."""
         self._collector_name = collector
         self._collector: DataCollector[Frame] | None = None
         self._boredom = Boredom(boredom)
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: AgentSettings) -> Self:
+        """Makes the agent."""
 
     @override
     def on_data_collectors_attached(self) -> None:
@@ -83,9 +91,10 @@ class SightedAgent(Agent[Observation, Action]):
             float32 [4]: forward, strafe, turn to the left, use (see `DoomActuator`).
         """
         bored = False
-        if self._encoder is not None:
-            features_D: torch.Tensor = self.get_inference_model(self._encoder)(observation.frame)
-            bored = self._boredom.notice(features_D, observation)
+        if self.encoder:
+            self.features = self.get_inference_model(self.encoder)(observation.frame)
+            assert self.features is not None
+            bored = self._boredom.notice(self.features, observation)
         action = self.decide(observation, bored=bored)
         if self._collector is not None:
             self._collector.collect(observation.frame)

@@ -2,10 +2,11 @@
 
 import math
 import random
-from typing import override
+from typing import Self, override
 
 import numpy as np
 
+from actors.agents.settings import AgentSettings
 from actors.agents.sighted import SightedAgent
 from actors.agents.steering import Steering, wrap
 from common.messages import Action, Frame, Observation
@@ -65,6 +66,16 @@ class WalkerAgent(SightedAgent):
         self._progress = Progress()
         self._turn_left = 0.0
         self._pushed_at = -math.inf
+
+    @classmethod
+    @override
+    def from_settings(cls, settings: AgentSettings) -> Self:
+        return cls(
+            seed=settings.seed,
+            encoder=settings.encoder,
+            collector=settings.collector,
+            boredom=settings.boredom,
+        )
 
     @override
     def decide(self, observation: Observation, *, bored: bool) -> Action:

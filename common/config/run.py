@@ -8,11 +8,17 @@ from typing import Any, ClassVar
 
 from common.config import checks
 from common.config.control import ControlConfig
+from common.config.curiosity import CuriosityConfig
 from common.config.learner import LearnerConfig
 from common.config.screen import ScreenConfig
+from common.config.script import parse_script
 from common.config.units import ByteCount, Seconds
 from common.config.vrchat import VRChatConfig
 from common.errors import ConfigError
+
+
+AGENTS = ("babbler", "curious", "explorer", "rambler", "scripted", "still", "walker")
+"""Who may decide what an actor does; `actors.agents` has a module for each."""
 
 
 class VisitOrder(StrEnum):
@@ -83,8 +89,10 @@ class ActorConfig:
         edge: Actors besides that may join from hosts outside Ray (`python -m actors`); they are `actor-N` from
             N = `count` on.
         fps: Steps a second.
-        agent: Who decides: `explorer` (seeks what it has not seen), `walker` (turns when stuck), or `babbler` (at
-            random, for worlds whose controls nobody knows).
+        agent: Who decides: `curious` (seeks what it cannot foresee, and learns to), `explorer` (seeks what it has not
+            seen, by ground truth), `walker` (turns when stuck), `rambler` (a random walk with the controls of
+            `curious`), `babbler` (at random, for worlds whose controls nobody knows), `scripted`, or `still`.
+        script: What `scripted` does, over and over, for example `ahead:3s left+ahead:1.5s use:0.2s`.
         threads: CPU threads of torch in each actor.
         spool: Seconds of frames kept in memory while Redis is slow or gone; then the oldest is dropped and counted.
         spool_bytes: Bytes of frames kept; whichever bound is reached first counts.
@@ -99,6 +107,7 @@ class ActorConfig:
     edge: int = 0
     fps: float = 10.0
     agent: str = "explorer"
+    script: str = ""
     threads: int = 1
     spool: Seconds = 30.0
     spool_bytes: ByteCount = 512 * 2**20
@@ -112,7 +121,12 @@ class ActorConfig:
         checks.between(self, 1, 60, "fps")
         checks.positive(self, "threads", "spool", "spool_bytes", "pull_every")
         checks.between(self, 0, 1, "boredom")
-        checks.one_of(self, ("babbler", "explorer", "walker"), "agent")
+        checks.one_of(self, AGENTS, "agent")
+        if self.script or self.agent == "scripted":
+            try:
+                parse_script(self.script)
+            except ValueError as error:
+                raise checks.refuse(self, "script", str(error)) from None
 
     @property
     def total(self) -> int:
@@ -268,6 +282,7 @@ class RunConfig:
     actors: ActorConfig = ActorConfig()
     stream: StreamConfig = StreamConfig()
     learner: LearnerConfig = LearnerConfig()
+    curiosity: CuriosityConfig = CuriosityConfig()
     evaluator: EvaluatorConfig = EvaluatorConfig()
     playback: PlaybackConfig = PlaybackConfig()
     control: ControlConfig = ControlConfig()
@@ -299,6 +314,11 @@ class RunConfig:
             raise checks.refuse(self, "stream.budget", f"must hold 64 frames an actor, {least} bytes")
         if self.playback.recording and self.actors.edge:
             raise checks.refuse(self.actors, "edge", "must be 0 where a recording takes the actors' place")
+
+    @property
+    def curious(self) -> bool:
+        """Whether somebody acts whose networks are to be trained."""
+        return self.actors.agent == "curious" and not self.playback.recording
 
     @property
     def path(self) -> Path:

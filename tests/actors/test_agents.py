@@ -11,7 +11,7 @@ from pamiq_core.data import DataUser, DataUsersDict
 from pamiq_core.data.impls import SequentialBuffer
 from pamiq_core.model import InferenceModel, InferenceModelsDict
 
-from actors.agents import make_agent
+from actors.agents import AgentSettings, make_agent
 from actors.agents.explorer import ExplorerAgent
 from actors.agents.grid_map import cell_of
 from actors.worlds.doom import DoomEnvironment
@@ -46,7 +46,7 @@ def race(name: str, world: str, seed: int, steps: int = 1200) -> tuple[int, list
     now = 0.0
     worlds = WorldConfig(worlds=(world,), placebo_worlds=(), visit=1e6)
     environment = DoomEnvironment.from_config(worlds, fps=10, seed=seed, clock=lambda: now)
-    agent = make_agent(name, seed=seed)
+    agent = make_agent(name, AgentSettings(seed=seed))
     cells, actions = set[tuple[int, int]](), list[Action]()
     environment.setup()
     for step in range(steps):
@@ -83,7 +83,7 @@ def attach(agent: Agent[Observation, Action]) -> tuple[Encoder, DataUser[list[ND
 
 @pytest.mark.parametrize("name", NAMES)
 def test_encodes_and_collects_every_frame(name: str) -> None:
-    agent = make_agent(name, seed=0, encoder="encoder", collector="frames")
+    agent = make_agent(name, AgentSettings(seed=0, encoder="encoder", collector="frames"))
     encoder, user = attach(agent)
     seen = [observation(step) for step in range(7)]
     for step in seen:
@@ -95,7 +95,7 @@ def test_encodes_and_collects_every_frame(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_actions_have_the_form_of_the_world(name: str) -> None:
-    agent = make_agent(name, seed=0)
+    agent = make_agent(name, AgentSettings(seed=0))
     for step in range(50):
         action = agent.step(observation(step))
         assert action.shape == (4,)
@@ -108,7 +108,7 @@ def test_turns_away_when_the_view_stays_the_same(name: str) -> None:
     actions: dict[str | None, NDArray[np.float32]] = {}
     frame = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
     for encoder in (None, "encoder"):
-        agent = make_agent(name, seed=0, encoder=encoder)
+        agent = make_agent(name, AgentSettings(seed=0, encoder=encoder))
         attach(agent)
         # It walks on by its pose, so that nothing but the encoder can notice.
         labels = [Labels(x=30.0 * i, y=0.0, heading=0.0, depth=np.full((3, 3), 200, np.float32)) for i in range(15)]
@@ -121,7 +121,7 @@ def test_turns_away_when_the_view_stays_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_without_labels_it_goes_by_the_picture(name: str) -> None:
-    agent = make_agent(name, seed=0)
+    agent = make_agent(name, AgentSettings(seed=0))
     frame = np.full((48, 48, 3), 90, np.uint8)
     moving = [agent.step(observation(step)) for step in range(40)]
     assert max(abs(float(action[2])) for action in moving) < 0.1
@@ -132,7 +132,7 @@ def test_without_labels_it_goes_by_the_picture(name: str) -> None:
 
 def test_unknown_agent_is_named() -> None:
     with pytest.raises(ConfigError, match="explorer, walker"):
-        make_agent("dreamer", seed=0)
+        make_agent("dreamer", AgentSettings(seed=0))
 
 
 def test_a_new_visit_is_a_new_map() -> None:

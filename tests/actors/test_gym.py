@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from actors.agents import make_agent
+from actors.agents import AgentSettings, make_agent
 from actors.worlds import check_worlds, make_environment
 from actors.worlds.gym import image_key, in_space
 from common.config import WorldConfig
@@ -48,7 +48,7 @@ def live(config: WorldConfig, steps: int, command: float | None = None) -> list[
     now = 0.0
     check_worlds(config)
     environment = make_environment(config, fps=10.0, seed=1, clock=lambda: now)
-    agent = make_agent("babbler", seed=0)
+    agent = make_agent("babbler", AgentSettings(seed=0))
     environment.setup()
     seen: list[Observation] = []
     for step in range(steps):

@@ -15,7 +15,7 @@ from pamiq_core import time
 from pamiq_core.data import DataCollectorsDict
 from pamiq_core.interaction import Environment, FixedIntervalInteraction
 
-from actors.agents import make_agent
+from actors.agents import AgentSettings, make_agent
 from actors.context import SituatedEnvironment, StepContext, StreamCollector
 from actors.pacing import DeadlineAdjustor
 from actors.worlds.sensor_log import SensorLog
@@ -91,7 +91,7 @@ def main(url: str, folder: Path, index: int) -> None:
         rule=ExposureRule.of(run),
         writer=writer,
     )
-    agent = make_agent("walker", seed=index, collector=BUFFER)
+    agent = make_agent("walker", AgentSettings(seed=index, collector=BUFFER))
     agent.attach_data_collectors(DataCollectorsDict({BUFFER: collector}))
     sensor_log = SensorLog(folder / "sensor")
     environment = NoiseWorlds(run.world, index=index, sensor_log=sensor_log)

@@ -1,0 +1,195 @@
+"""The curious agent: does what it cannot yet foresee the outcome of, and learns to foresee it.
+
+    frame ─► encoder ─► features ─┬─► reward of the last step: how far off was what was foreseen?
+                                  ├─► policy ─► choices ─► action
+                                  └─► imagination: what comes of it? ─► … at the next step
+    steps ─► rollouts ─► collectors ─► trainers of forward dynamics and policy
+"""
+
+from pathlib import Path
+from typing import Any, Self, cast, override
+
+import numpy as np
+import safetensors.torch
+import torch
+from pamiq_core.data import DataCollector
+from pamiq_core.torch import TorchInferenceModel
+from torch import Tensor
+
+from actors.agents.settings import AgentSettings
+from actors.agents.sighted import SightedAgent
+from actors.curiosity.gathering import Gathering, Step
+from actors.curiosity.imagination import Imagination
+from actors.curiosity.tally import Tally
+from common.config.curiosity import CuriosityConfig, Reward
+from common.curiosity.controls import controls
+from common.curiosity.dynamics import ForwardDynamics
+from common.curiosity.models import DYNAMICS, PAST, POLICY
+from common.curiosity.policy import PolicyValue
+from common.curiosity.rollout import FRESH, ROLLOUTS
+from common.messages import Action, Observation
+
+
+class CuriousAgent(SightedAgent):
+    """Is rewarded by its own surprise, or by how its surprise wanes.
+
+    Args:
+        seed: Seed of its choices.
+        config: How it imagines and what it seeks.
+        encoder: See `SightedAgent`. Where the model has a `version`, features are told apart by it.
+        collector: See `SightedAgent`.
+        actor: Name of the actor.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        config: CuriosityConfig,
+        encoder: str,
+        collector: str | None = None,
+        actor: str = "actor-0",
+    ) -> None:
+        super().__init__(encoder=encoder, collector=collector)
+        self._config = config
+        self._random = torch.Generator().manual_seed(seed)
+        self._gathering = Gathering(actor, config.rollout)
+        self._action = controls([0, 0, 0, 0])
+        self._visit = -1
+        self._held = 0
+        self.tally = Tally()
+        """What is known of its curiosity."""
+
+    @classmethod
+    @override
+    def from_settings(cls, settings: AgentSettings) -> Self:
+        assert settings.encoder is not None, "the curious agent sees by an encoder"
+        return cls(
+            seed=settings.seed,
+            config=settings.curiosity,
+            encoder=settings.encoder,
+            collector=settings.collector,
+            actor=settings.actor,
+        )
+
+    @override
+    def on_inference_models_attached(self) -> None:
+        super().on_inference_models_attached()
+        self._policy = cast(TorchInferenceModel[PolicyValue], self.get_inference_model(POLICY))
+        self._present = self._imagination(DYNAMICS)
+        self._past = self._imagination(PAST) if self._config.reward is Reward.PROGRESS else None
+
+    def _imagination(self, name: str) -> Imagination:
+        return Imagination(cast(TorchInferenceModel[ForwardDynamics], self.get_inference_model(name)))
+
+    @override
+    def on_data_collectors_attached(self) -> None:
+        super().on_data_collectors_attached()
+        self._rollouts: list[DataCollector[Any]] = [self.get_data_collector(name) for name in (ROLLOUTS, FRESH)]
+
+    @override
+    def decide(self, observation: Observation, *, bored: bool) -> Action:
+        """Chooses the action; of a held one, only the first step is decided, learned and rewarded.
+
+        Args:
+            observation: What is seen.
+            bored: Means nothing here: what does not change is easy to foresee.
+
+        Returns:
+            float32 [4] (see `common.curiosity.controls`).
+        """
+        joined = observation.visit == self._visit
+        self._visit = observation.visit
+        self._held += 1
+        if joined and self._held < self._config.hold:
+            return self._action
+        self._held = 0
+        assert self.features is not None
+        features_D = self.features.float().cpu()
+        reward = self._look_back(features_D, joined=joined)
+        self._gathering.settle(reward, joined=joined)
+        self._action = controls(self._act(features_D).tolist())
+        return self._action
+
+    def _look_back(self, features_D: Tensor, *, joined: bool) -> float:
+        """Says how rewarding it was what came of the last step."""
+        reward = self._surprise(self._present, features_D, joined=joined)
+        if self._past is not None:
+            reward = self._surprise(self._past, features_D, joined=joined) - reward
+        if joined:
+            self.tally.note("reward", reward)
+            self.tally.steps += 1
+            for ahead, error in enumerate(self._present.persistence().tolist(), start=1):
+                self.tally.note(f"persistence/{ahead}", error)
+        return reward
+
+    def _surprise(self, imagination: Imagination, features_D: Tensor, *, joined: bool) -> float:
+        foreseen = imagination.see(features_D, joined=joined)
+        if foreseen is None:
+            return 0.0
+        if imagination is self._present:
+            for ahead, error in enumerate(foreseen.error(imagination.came).tolist(), start=1):
+                self.tally.note(f"error/{ahead}", error)
+        return float(foreseen.surprise(imagination.came)[: self._config.dynamics.imagination].mean())
+
+    def _act(self, features_D: Tensor) -> Tensor:
+        hidden_LC = self._present.hidden
+        with self._policy.unwrap() as policy:
+            device = policy.value.weight.device
+            choices, value = policy(features_D[None].to(device), hidden_LC[-1:].to(device))
+            chosen_A = choices.sample(self._random if device.type == "cpu" else None)[0]
+            log_prob, entropy = float(choices.log_prob(chosen_A[None])), float(choices.entropy())
+        chosen_A = chosen_A.cpu()
+        self.tally.note("entropy", entropy)
+        self.tally.note("value", float(value))
+        for imagination in (self._present, self._past):
+            if imagination is not None:
+                imagination.act(chosen_A)
+        rollout = self._gathering.add(
+            Step(
+                features=features_D.numpy(),
+                version=int(getattr(self.get_inference_model(self.encoder), "version", 0)),
+                choices=chosen_A.numpy().astype(np.int8),
+                log_prob=log_prob,
+                value=float(value),
+                memory=hidden_LC[-1].numpy(),
+                hidden=hidden_LC.numpy(),
+            )
+        )
+        if rollout is not None:
+            for collector in self._rollouts:
+                collector.collect(rollout.as_value())
+        return chosen_A
+
+    @override
+    def save_state(self, path: Path) -> None:
+        """Saves hidden states, imaginations, steps that wait for their rollout, and the state of its random choices."""
+        super().save_state(path)
+        tensors = {f"present/{name}": tensor for name, tensor in self._present.tensors().items()}
+        if self._past is not None:
+            tensors |= {f"past/{name}": tensor for name, tensor in self._past.tensors().items()}
+        tensors |= {f"steps/{name}": torch.from_numpy(array) for name, array in self._gathering.arrays().items()}
+        tensors["random"] = self._random.get_state()
+        tensors["action"] = torch.from_numpy(self._action)
+        tensors["numbers"] = torch.tensor([self._visit, self._held, self.tally.steps])
+        safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, _file(path))
+
+    @override
+    def load_state(self, path: Path) -> None:
+        super().load_state(path)
+        tensors = safetensors.torch.load_file(_file(path))
+
+        def below(group: str) -> dict[str, Tensor]:
+            return {name.removeprefix(group): tensor for name, tensor in tensors.items() if name.startswith(group)}
+
+        self._present.restore(below("present/"))
+        if self._past is not None and "past/hidden" in tensors:
+            self._past.restore(below("past/"))
+        self._gathering.restore({name: tensor.numpy() for name, tensor in below("steps/").items()})
+        self._random.set_state(tensors["random"])
+        self._action = tensors["action"].numpy()
+        self._visit, self._held, self.tally.steps = (int(number) for number in tensors["numbers"])
+
+
+def _file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.safetensors")

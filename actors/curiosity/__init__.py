@@ -1,0 +1,1 @@
+"""What the curious agent is made of: imagination, and the gathering of rollouts."""

@@ -1,0 +1,1 @@
+"""What the curious agent and its trainers agree on: controls, networks, rollouts. Pure torch."""
