@@ -3,6 +3,7 @@
     loop thread     observe ─► agent.step (encode, decide, collect) ─► affect ─► wait for the next deadline
     stream-writer   spool ─► Redis             waits for data; wakes on put()
     weights         registry ─► spare module   waits a second; the loop swaps
+    models          trainers ─► spare modules  likewise, of a curious agent (`actors.mind`)
 
 Nothing in the loop waits for Redis, the registry or the learner.
 """
@@ -11,6 +12,7 @@ import logging
 import threading
 import time as wall
 from collections import deque
+from concurrent.futures import Future
 from pathlib import Path
 from statistics import median
 
@@ -21,23 +23,31 @@ from pamiq_core.interaction import FixedIntervalInteraction
 from pamiq_core.model import InferenceModelsDict
 
 from actors.agents import AgentSettings, make_agent
+from actors.agents.curious import CuriousAgent
 from actors.context import BUFFER, SituatedEnvironment, StepContext, StreamCollector
+from actors.coverage import Coverage
 from actors.inference import FollowingEncoder
+from actors.mind import ActorMind
 from actors.pacing import DeadlineAdjustor
+from actors.track import TrackLog
 from actors.worlds import make_environment
 from actors.worlds.kinds import WorldEnded
+from common import saved_files
 from common.catalogue import Metric, Role
 from common.codec import Codec
 from common.config import RunConfig
 from common.exposure import ExposureRule
 from common.messages import VersionInfo
 from common.metrics import Metrics
-from common.status import ActorStatus
+from common.status import ActorStatus, WriterCounts
 from common.stream import CaptureJournal, Heartbeat, StreamKeys, StreamWriter, connect
 from common.weights import WeightSource
 
 ENCODER = "encoder"
 """Name of the inference model."""
+
+_STATE = "interaction"
+"""Under which name pamiq-core saves an interaction."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,10 +60,20 @@ class ActorHost:
         index: Number of the actor, from 0.
         stream: Id of the stream.
         source: The weight registry.
-        folder: Where the actor keeps its journal, and the sensor its own log.
+        folder: Where the actor keeps its journal and its track, and the sensor its own log.
+        state: What `state` of an earlier process of this actor gave, to go on from; None begins anew.
     """
 
-    def __init__(self, run: RunConfig, *, index: int, stream: str, source: WeightSource, folder: Path) -> None:
+    def __init__(
+        self,
+        run: RunConfig,
+        *,
+        index: int,
+        stream: str,
+        source: WeightSource,
+        folder: Path,
+        state: bytes | None = None,
+    ) -> None:
         config = run.actors
         self.name = f"actor-{index}"
         keys = StreamKeys(stream)
@@ -102,8 +122,14 @@ class ActorHost:
                 curiosity=run.curiosity,
             ),
         )
-        self._agent.attach_inference_models(InferenceModelsDict({ENCODER: self._encoder}))
-        self._agent.attach_data_collectors(DataCollectorsDict({BUFFER: self._collector}))
+        mind = ActorMind(run, stream=stream, actor=self.name, folder=folder) if run.curious else None
+        self._mind = mind
+        models = {ENCODER: self._encoder} | (mind.models if mind else {})
+        self._agent.attach_inference_models(InferenceModelsDict(models))
+        collectors = {BUFFER: self._collector} | (mind.collectors if mind else {})
+        self._agent.attach_data_collectors(DataCollectorsDict(collectors))
+        self._coverage = Coverage()
+        self._track = TrackLog(folder / f"{self.name}.track", generation=self._journal.generation)
         environment = make_environment(
             run.world,
             fps=config.fps,
@@ -115,6 +141,9 @@ class ActorHost:
         self._interaction = FixedIntervalInteraction(
             self._agent, SituatedEnvironment(environment, self._context), self._pace
         )
+        if state is not None:
+            saved_files.load(self._interaction.load_state, _STATE, saved_files.unpack(state))
+        self._asked: Future[bytes] | None = None
         self._captures: deque[int] = deque(maxlen=max(2, round(60 * config.fps)))
         self._works: deque[float] = deque(maxlen=600)
         self._metrics.follow(self.status)
@@ -137,6 +166,8 @@ class ActorHost:
 
     def start(self) -> None:
         """Begins to live."""
+        if self._mind is not None:
+            self._mind.start()
         self._thread.start()
 
     def pause(self) -> None:
@@ -146,6 +177,28 @@ class ActorHost:
     def resume(self) -> None:
         """Acts again."""
         self._paused.clear()
+
+    def state(self, timeout: float = 10.0) -> bytes:
+        """Gives the state of agent and environment, between two steps: hidden states, what waits, where to go on.
+
+        Raises:
+            TimeoutError: The step under way did not end.
+        """
+        if not self._thread.is_alive():
+            return self._saved()
+        asked = self._asked = Future[bytes]()
+        return asked.result(timeout)
+
+    def _saved(self) -> bytes:
+        return saved_files.pack(saved_files.save(self._interaction.save_state, _STATE))
+
+    def _answer(self) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            try:
+                asked.set_result(self._saved())
+            except Exception as error:
+                asked.set_exception(error)
 
     def stop_capture(self, timeout: float = 10.0) -> None:
         """Ends the loop and closes the world; what was captured may still be on its way to Redis.
@@ -165,6 +218,9 @@ class ActorHost:
         self._heartbeat.close()
         self._encoder.close()
         self._writer.close()
+        self._track.close()
+        if self._mind is not None:
+            self._mind.close()
         self._metrics.close()
         last = self.status()
         self._journal.close()
@@ -202,7 +258,10 @@ class ActorHost:
             counts=self._writer.counts(),
             weights_version=self._context.weights_version,
             step_seconds=median(self._works) if self._works else 0.0,
-            cells=int(getattr(self._agent, "cells", 0)),
+            cells=self._coverage.cells,
+            covered={world: len(cells) for world, cells in list(self._coverage.worlds.items())},
+            curiosity=self._agent.tally.status() if isinstance(self._agent, CuriousAgent) else None,
+            rollouts=self._mind.check() if self._mind else WriterCounts(),
             reconnects=max(0, self._writer.connections - 1),
             ended=self._ended,
             unfit={str(reason): count for reason, count in self._context.unfit.items()},
@@ -220,6 +279,7 @@ class ActorHost:
             try:
                 while not self._closing.is_set():
                     self._rounds += 1
+                    self._answer()
                     if self._paused.is_set():
                         self._rest()
                         continue
@@ -243,6 +303,8 @@ class ActorHost:
     def _note_step(self, seconds: float) -> None:
         seen = self._context.observation
         assert seen is not None
+        if (spot := self._coverage.see(seen)) is not None:
+            self._track.add(spot)
         self._first_ns = self._first_ns or seen.captured_ns
         if self._captures:
             self._metrics.observe(Metric.ACTOR_INTERVAL_SECONDS, (seen.captured_ns - self._captures[-1]) / 1e9)
@@ -274,5 +336,6 @@ class ActorHost:
         self._resting = True
         while self._paused.is_set() and not self._closing.wait(0.02):
             self._rounds += 1
+            self._answer()
         self._resting = False
         time.resume()

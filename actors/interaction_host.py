@@ -5,77 +5,25 @@ stream-writer               spool ─► Redis
 models                      board ─► the training model of this process ─► model.sync(), as in pamiq-core
 """
 
-import logging
 import tempfile
-import threading
 import time as wall
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, override
+from typing import Any
 
-import numpy as np
-from pamiq_core import time
-from pamiq_core.data import DataCollector, DataCollectorsDict
+from pamiq_core.data import DataCollectorsDict
 from pamiq_core.interaction import Interaction
-from pamiq_core.model import TrainingModel, TrainingModelsDict
+from pamiq_core.model import TrainingModel
 
+from actors.following import FollowedModels
+from actors.value_collector import ValueCollector
 from common import saved_files
-from common.messages import Datum
-from common.model_states import ModelSource, restore
+from common.model_states import ModelSource
 from common.saved_files import SavedFiles
 from common.status import WriterCounts
 from common.stream import CaptureJournal, StreamKeys, StreamWriter, connect
 from common.system_clock import ClockReading
 from common.thread_host import KeptInference, ThreadHost
-from common.values import pack_value
-
-_LOOK = 1.0
-"""Seconds that the board may take to say that there is nothing new."""
-_NOTHING = np.zeros(0, np.float32)
-
-_log = logging.getLogger(__name__)
-
-
-class ValueCollector(DataCollector[Any]):
-    """A pamiq-core collector that writes to the stream; what it is given may be changed afterwards.
-
-    Args:
-        buffer: Name of the buffer that is collected for.
-        actor: Name of the actor.
-        writer: Takes the data.
-    """
-
-    def __init__(self, buffer: str, actor: str, writer: StreamWriter) -> None:
-        super().__init__(0)
-        self._buffer = buffer
-        self._actor = actor
-        self._writer = writer
-
-    @override
-    def collect(self, data: Any) -> None:
-        """Takes one datum.
-
-        Raises:
-            WireError: It holds what cannot be sent: see `common.values`.
-        """
-        now = time.time()
-        self._writer.put(
-            Datum(
-                buffer=self._buffer,
-                actor=self._actor,
-                seq=0,
-                visit=self._actor,
-                world=self._buffer,
-                experience=self._actor,
-                captured_ns=wall.time_ns(),
-                system_time=now,
-                visit_time=0.0,
-                weights_version=0,
-                action=_NOTHING,
-                labels=None,
-                data=pack_value(data),
-            )
-        )
 
 
 class InteractionHost:
@@ -122,23 +70,18 @@ class InteractionHost:
             budget=budget,
             spool=spool,
         )
-        self._models = TrainingModelsDict(models())
-        self._source = source
-        self._versions: dict[str, int] = dict.fromkeys(self._models.inference_models_dict, 0)
+        self._models = FollowedModels(models(), source, name=name)
         self._interaction = interaction()
-        self._interaction.agent.attach_inference_models(self._models.inference_models_dict)
+        self._interaction.agent.attach_inference_models(self._models.inference)
         collectors = {buffer: ValueCollector(buffer, name, self._writer) for buffer in buffers}
         self._interaction.agent.attach_data_collectors(DataCollectorsDict(collectors))
         self._host = ThreadHost(KeptInference(self._interaction, log_every), clock)
-        self._closing = threading.Event()
-        self._failure: BaseException | None = None
         self._last: WriterCounts | None = None
-        self._follower = threading.Thread(target=self._follow, name="models", daemon=True)
 
     def start(self, clock: ClockReading) -> None:
         """Begins to live, with the newest parameters."""
-        self._pull(0.0)
-        self._follower.start()
+        self._models.pull(0.0)
+        self._models.start()
         self._host.start(clock)
 
     def pause(self, timeout: float) -> bool:
@@ -161,14 +104,14 @@ class InteractionHost:
             BaseException: What ended the interaction or a thread beside it.
         """
         self._host.check()
-        for failure in (self._failure, self._writer.failure):
+        for failure in (self._models.failure, self._writer.failure):
             if failure is not None:
                 raise failure
         return self._last or self._writer.counts()
 
     def stop(self, timeout: float) -> WriterCounts:
         """Ends the interaction, writes what waits, and says how much was collected; states can still be saved."""
-        self._closing.set()
+        self._models.close()
         self._host.stop(timeout)
         self._writer.close(timeout)
         self._last = self._writer.counts()
@@ -178,7 +121,7 @@ class InteractionHost:
     def save(self) -> SavedFiles:
         """Gives the state of the interaction, and of the models that only ever act: nobody else has them."""
         files = dict(saved_files.save(self._interaction.save_state, "interaction"))
-        for name, model in self._models.data.items():
+        for name, model in self._models.models.data.items():
             if model.inference_thread_only:
                 files |= {
                     f"models/{inside}": content for inside, content in saved_files.save(model.save_state, name).items()
@@ -188,20 +131,3 @@ class InteractionHost:
     def load(self, files: SavedFiles) -> None:
         """Takes the state of the interaction."""
         saved_files.load(self._interaction.load_state, "interaction", files)
-
-    def _follow(self) -> None:
-        while not self._closing.is_set():
-            try:
-                self._pull(_LOOK)
-            except Exception as error:  # handed to whoever asks
-                if not self._closing.is_set():
-                    _log.exception("%s: the models cannot be followed", self.name)
-                    self._failure = error
-                return
-
-    def _pull(self, wait: float) -> None:
-        for name, (version, state) in self._source.newer(self._versions, wait).items():
-            model = self._models.data[name]
-            restore(model, state)
-            model.sync()
-            self._versions[name] = version

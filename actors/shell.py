@@ -17,7 +17,7 @@ class ActorShell:
 
     Args:
         behind: Seconds that the run has stood still before, and since when it does so now, as `set_behind` takes them.
-            The others as there.
+        state: What `state` of an earlier process of this actor gave. The others as there.
     """
 
     def __init__(
@@ -29,13 +29,14 @@ class ActorShell:
         source: WeightSource,
         folder: Path,
         behind: Stood = (0.0, None),
+        state: bytes | None = None,
     ) -> None:
         settle(part=f"actor-{index}", threads=run.actors.threads)
         set_behind(*behind)
         self._host = (
             Playback(run, index=index, stream=stream, folder=folder)
             if run.playback.recording
-            else ActorHost(run, index=index, stream=stream, source=source, folder=folder)
+            else ActorHost(run, index=index, stream=stream, source=source, folder=folder, state=state)
         )
         if behind[1] is not None:
             self._host.pause()
@@ -60,6 +61,10 @@ class ActorShell:
     def acting_digest(self) -> tuple[int, str]:
         """Names the weights version that acts, and hashes the parameters that do."""
         return self._host.acting_digest()
+
+    def state(self) -> bytes | None:
+        """Everything to go on from, between two steps; a recording has none."""
+        return self._host.state() if isinstance(self._host, ActorHost) else None
 
     def pause(self) -> None:
         """Stops acting."""

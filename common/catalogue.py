@@ -18,6 +18,7 @@ class Role(StrEnum):
     ACTOR = "actor"
     LEARNER = "learner"
     EVALUATOR = "evaluator"
+    CURIOSITY = "curiosity"
     DRIVER = "driver"
 
 
@@ -88,7 +89,17 @@ class Metric(Enum):
     ACTOR_INTERVAL_P99 = _gauge("actor_interval_p99_seconds", "99th percentile of the interval, last minute.")
     ACTOR_VERSION = _gauge("actor_weights_version", "Weights version that acts now; 0 before the first.")
     ACTOR_WORLD = _gauge("actor_world_info", "1 for the world that the actor is in.", "world")
-    ACTOR_CELLS = _gauge("actor_explored_cells", "Map cells seen in this visit.")
+    ACTOR_CELLS = _gauge("actor_explored_cells", "Map cells entered in this visit, by ground truth.")
+    ACTOR_COVERED = _gauge("actor_covered_cells", "Map cells ever entered, by ground truth.", "world")
+    ACTOR_REWARD = _gauge("actor_intrinsic_reward", "Mean intrinsic reward of the last hundred steps, nats.")
+    ACTOR_ENTROPY = _gauge("actor_policy_entropy_nats", "Mean entropy of the policy over the last hundred steps.")
+    ACTOR_VALUE = _gauge("actor_policy_value", "Discounted normalised reward that the policy expects, mean.")
+    ACTOR_FORESIGHT_ERROR = _gauge(
+        "actor_foresight_error", "Squared error of features foreseen so many steps ahead, standardised.", "ahead"
+    )
+    ACTOR_PERSISTENCE_ERROR = _gauge("actor_persistence_error", "The same of foreseeing that nothing changes.", "ahead")
+    ACTOR_ROLLOUTS = _counter("actor_written_rollouts_total", "Rollouts that the Redis server acknowledged.")
+    ACTOR_LOST_ROLLOUTS = _counter("actor_dropped_rollouts_total", "Rollouts given up, by cause.", "cause")
     ACTOR_UNFIT = _counter(
         "actor_unfit_frames_total", "Frames that show nothing to learn of and are not written, by reason.", "reason"
     )
@@ -204,6 +215,21 @@ class Metric(Enum):
         "evaluator_postponed_experiences", "Experiences that were due then and had no room in the budget."
     )
     EVALUATOR_THINNED = _counter("evaluator_thinned_experiences_total", "Experiences given up for newer ones.")
+
+    CURIOSITY_ROLLOUTS = _counter(
+        "curiosity_read_rollouts_total", "Rollouts accounted for, by fate: fed, missed, refused.", "fate"
+    )
+    CURIOSITY_KEPT = _gauge("curiosity_kept_rollouts", "Rollouts that are trained on.")
+    CURIOSITY_UPDATES = _counter("curiosity_dynamics_updates_total", "Gradient steps of the forward dynamics.")
+    CURIOSITY_SURPRISE = _gauge(
+        "curiosity_surprise_nats", "Surprise so many steps ahead, a dimension, at the last training.", "ahead"
+    )
+    CURIOSITY_MASKED = _gauge(
+        "curiosity_masked_ratio", "Share of steps left out of it, since visit or encoder had changed."
+    )
+    CURIOSITY_TRAININGS = _counter("curiosity_policy_trainings_total", "Trainings of the policy.")
+    CURIOSITY_POLICY = _gauge("curiosity_policy", "Diagnostics of the policy's last training.", "measure")
+    CURIOSITY_SHARE = _gauge("curiosity_core_share_ratio", "CPU seconds ÷ wall seconds since the start.")
 
     DRIVER_TIME = _gauge(
         "driver_memory_time_seconds", "Median time of memory so far, with its 95 % interval.", "time", "bound"

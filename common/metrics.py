@@ -11,7 +11,7 @@ target labels, given by the driver's `/sd`. Were they on both sides, Prometheus 
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Thread
 from typing import override
@@ -23,11 +23,12 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from common.catalogue import Kind, Metric, Role
+from common.curiosity.status import CuriosityStatus, TrainersStatus
 from common.messages import Unfit
 from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, Reason, RunStatus, StudyStatus
 from common.stream.journal import DropCause
 
-type Status = ActorStatus | LearnerStatus | EvaluatorStatus | RunStatus
+type Status = ActorStatus | LearnerStatus | EvaluatorStatus | TrainersStatus | RunStatus
 """What one process says of itself; the driver's is `RunStatus`."""
 
 WAIT_REASONS = ("fill", "ratio", "new", "paused")
@@ -74,6 +75,8 @@ def samples(status: Status) -> Iterator[Sample]:
             return _learner(status)
         case EvaluatorStatus():
             return _evaluator(status)
+        case TrainersStatus():
+            return _trainers(status)
         case RunStatus():
             return _driver(status)
 
@@ -103,8 +106,39 @@ def _actor(status: ActorStatus) -> Iterator[Sample]:
     if status.world:
         yield Sample(Metric.ACTOR_WORLD, 1, (status.world,))
     yield Sample(Metric.ACTOR_CELLS, status.cells)
+    yield from _by_name(Metric.ACTOR_COVERED, status.covered)
     yield Sample(Metric.ACTOR_RECONNECTS, status.reconnects)
     yield from _by_name(Metric.ACTOR_UNFIT, dict.fromkeys(map(str, Unfit), 0) | dict(status.unfit))
+    if status.curiosity is not None:
+        yield from _curiosity(status.curiosity)
+        yield Sample(Metric.ACTOR_ROLLOUTS, status.rollouts.written)
+        lost = dict.fromkeys(map(str, DropCause), 0) | dict(status.rollouts.dropped)
+        yield from _by_name(Metric.ACTOR_LOST_ROLLOUTS, lost)
+
+
+def _ahead(metric: Metric, values: Sequence[float]) -> Iterator[Sample]:
+    for ahead, value in enumerate(values, start=1):
+        yield Sample(metric, value, (str(ahead),))
+
+
+def _curiosity(status: CuriosityStatus) -> Iterator[Sample]:
+    yield Sample(Metric.ACTOR_REWARD, status.reward)
+    yield Sample(Metric.ACTOR_ENTROPY, status.entropy)
+    yield Sample(Metric.ACTOR_VALUE, status.value)
+    yield from _ahead(Metric.ACTOR_FORESIGHT_ERROR, status.errors)
+    yield from _ahead(Metric.ACTOR_PERSISTENCE_ERROR, status.persistence)
+
+
+def _trainers(status: TrainersStatus) -> Iterator[Sample]:
+    for fate, count in (("fed", status.rollouts), ("missed", status.missed), ("refused", status.refused)):
+        yield Sample(Metric.CURIOSITY_ROLLOUTS, count, (fate,))
+    yield Sample(Metric.CURIOSITY_KEPT, status.kept)
+    yield Sample(Metric.CURIOSITY_UPDATES, status.updates)
+    yield from _ahead(Metric.CURIOSITY_SURPRISE, status.surprises)
+    yield Sample(Metric.CURIOSITY_MASKED, status.masked)
+    yield Sample(Metric.CURIOSITY_TRAININGS, status.trainings)
+    yield from _by_name(Metric.CURIOSITY_POLICY, status.policy)
+    yield Sample(Metric.CURIOSITY_SHARE, status.share)
 
 
 def _learner(status: LearnerStatus) -> Iterator[Sample]:
@@ -215,6 +249,8 @@ def rows(status: RunStatus, *, t: float) -> Iterator[dict[str, float | str | Non
     parts.append(("learner", status.learner))
     if status.evaluator is not None:
         parts.append(("evaluator", status.evaluator))
+    if status.trainers is not None:
+        parts.append(("curiosity", status.trainers))
     for name, part in parts:
         row: dict[str, float | str | None] = {"t": t, "part": name}
         for sample in samples(part):

@@ -9,7 +9,6 @@ the actor's own model loads: only its code knows what they mean.
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
-import msgpack
 import safetensors.torch
 from pamiq_core.model import TrainingModel
 from pamiq_core.torch import TorchTrainingModel
@@ -44,7 +43,12 @@ def snapshot(model: TrainingModel[Any]) -> bytes:
         if all(isinstance(value, Tensor) for value in state.values()):
             own = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in state.items()}
             return _TENSORS + safetensors.torch.save(own)
-    return _FILES + cast(bytes, cast(Any, msgpack).packb(dict(saved_files.save(model.save_state, _NAME))))
+    return _FILES + saved_files.pack(saved_files.save(model.save_state, _NAME))
+
+
+def holds_tensors(state: bytes) -> bool:
+    """Says whether a state is of a torch model and nothing but tensors, so that no code of a model reads it."""
+    return state[:1] == _TENSORS
 
 
 def restore(model: TrainingModel[Any], state: bytes) -> None:
@@ -57,5 +61,4 @@ def restore(model: TrainingModel[Any], state: bytes) -> None:
     if kind == _TENSORS:
         cast(TorchTrainingModel[Any], model).model.load_state_dict(safetensors.torch.load(content))
     else:
-        files = cast(Mapping[str, bytes], cast(Any, msgpack).unpackb(content))
-        saved_files.load(model.load_state, _NAME, files)
+        saved_files.load(model.load_state, _NAME, saved_files.unpack(content))

@@ -6,6 +6,9 @@ pamiq-core's objects save themselves below a path, or beside it under the same n
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, cast
+
+import msgpack
 
 from common.errors import RunError
 
@@ -25,6 +28,26 @@ def load(load_state: Callable[[Path], object], name: str, files: SavedFiles) -> 
     with tempfile.TemporaryDirectory(prefix="engram-state-") as folder:
         write(Path(folder), files)
         load_state(Path(folder) / name)
+
+
+def pack(files: SavedFiles) -> bytes:
+    """Makes one value of them."""
+    return cast(bytes, cast(Any, msgpack).packb(dict(files)))
+
+
+def unpack(packed: bytes) -> SavedFiles:
+    """Undoes `pack`.
+
+    Raises:
+        RunError: It holds no files.
+    """
+    try:
+        files: Any = cast(Any, msgpack).unpackb(packed)
+    except Exception as error:  # msgpack raises whatever its input makes it raise
+        raise RunError(f"a saved state cannot be read: {type(error).__name__}: {error}") from None
+    if not isinstance(files, dict):
+        raise RunError("a saved state holds no files")
+    return cast(SavedFiles, files)
 
 
 def read(path: Path) -> SavedFiles:

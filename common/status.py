@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from math import nan
 from statistics import harmonic_mean
+
+from common.curiosity.status import CuriosityStatus, TrainersStatus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,27 +59,6 @@ class ReaderCounts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CuriosityStatus:
-    """What is known of an agent's curiosity: means over about its last hundred steps.
-
-    Attributes:
-        steps: Steps that were rewarded.
-        reward: Intrinsic reward, not normalised.
-        entropy: Of the policy, nats, all heads together.
-        value: Discounted normalised reward that the policy expects.
-        errors: Squared error of what was foreseen one step ahead, two, …, by standardised features.
-        persistence: The same of foreseeing that nothing changes.
-    """
-
-    steps: int = 0
-    reward: float = nan
-    entropy: float = nan
-    value: float = nan
-    errors: tuple[float, ...] = ()
-    persistence: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ActorStatus:
     """One actor at one moment.
 
@@ -95,7 +75,10 @@ class ActorStatus:
         counts: The accounting.
         weights_version: Version that acts now; 0 before the first.
         step_seconds: Median time of one observe-step-affect, without the wait, seconds.
-        cells: Map cells seen by the explorer in this visit.
+        cells: Map cells entered in this visit, where there is ground truth.
+        covered: Map cells ever entered, by world.
+        curiosity: What is known of its curiosity; None for other agents.
+        rollouts: The accounting of its rollouts.
         reconnects: Times the connection to Redis was made anew.
         damaged: Data of a recording that were left out because their segments are damaged.
         ended: There is nothing more to see: a recording, or films that are shown once, came to their end.
@@ -117,6 +100,9 @@ class ActorStatus:
     weights_version: int = 0
     step_seconds: float = 0.0
     cells: int = 0
+    covered: Mapping[str, int] = field(default_factory=dict[str, int])
+    curiosity: CuriosityStatus | None = None
+    rollouts: WriterCounts = WriterCounts()
     reconnects: int = 0
     damaged: int = 0
     ended: bool = False
@@ -382,6 +368,7 @@ class RunStatus:
         learner: Newest status of the learner.
         evaluator: Newest status of the evaluator, or None where there is none.
         study: What the evaluations say so far, or None where there is no evaluator.
+        trainers: Newest status of the curious agent's trainers, or None where there are none.
         store: Newest status of the Redis server.
         restarts: Restarts by part, for example `{"actor-0": 1}`.
         metrics_url: Where Prometheus finds all processes.
@@ -397,6 +384,7 @@ class RunStatus:
     learner: LearnerStatus = LearnerStatus()
     evaluator: EvaluatorStatus | None = None
     study: StudyStatus | None = None
+    trainers: TrainersStatus | None = None
     store: StoreStatus = StoreStatus()
     restarts: Mapping[str, int] = field(default_factory=dict[str, int])
     metrics_url: str = ""

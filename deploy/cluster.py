@@ -100,3 +100,10 @@ class LocalCluster:
     def logs(self) -> list[Path]:
         """What the parts have written to their standard error."""
         return sorted(self.folder.glob("session_*/logs/worker-*.err"))
+
+    def keep_logs(self, part: str, folder: Path) -> None:
+        """Copies what a part has said to a folder: Ray's own logs vanish with the run."""
+        folder.mkdir(exist_ok=True)
+        for log in self.logs():
+            if f" {part} " in log.read_text("utf-8", "replace")[:4000]:
+                shutil.copy(log, folder / f"{part}-{log.name}")

@@ -10,7 +10,7 @@ It only reads. The Host header must name loopback, so that no web page can reach
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, override
@@ -22,6 +22,7 @@ from common.errors import ConfigError
 from common.metrics import Metrics
 from common.status import RunStatus
 from deploy.rundir import to_json
+from deploy.supervision import Part
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +92,14 @@ class MetricsDirectory:
             {"targets": [f"127.0.0.1:{port}"], "labels": {"part": part, "run": self._run}}
             for part, port in sorted(ports.items())
         ]
+
+    def look(self, parts: Mapping[str, Part]) -> None:
+        """Lists the parts whose port is known."""
+        for name, part in parts.items():
+            if part.port is None:
+                self.forget(name)
+            else:
+                self.register(name, part.port)
 
     def page(self, path: str) -> tuple[str, bytes] | None:
         """Content type and body of a page, or None where there is none."""

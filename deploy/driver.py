@@ -18,7 +18,6 @@ there. Only at the end it waits, each time for a bounded while: actors stop capt
 # Ray's handles are untyped.
 
 import logging
-import shutil
 import socket
 import threading
 import time
@@ -32,23 +31,32 @@ import ray.exceptions
 
 from common.catalogue import Metric, Role
 from common.config import RunConfig
+from common.curiosity.status import TrainersStatus
 from common.errors import EngramError, RunError
 from common.metrics import Metrics, rows
-from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus, together
+from common.status import (
+    ActorStatus,
+    EvaluatorStatus,
+    LearnerStatus,
+    RunStatus,
+    StoreStatus,
+    together,
+)
 from deploy.checkpointing import Checkpointer
 from deploy.cluster import LocalCluster
 from deploy.control.panel import ControlPanel
 from deploy.discovery import MetricsDirectory
 from deploy.edges import EdgeActors
 from deploy.evaluations import Evaluations
-from deploy.evaluator_state import EvaluatorKeeper
 from deploy.guardian import Guardian
+from deploy.keeping import StateKeeper
 from deploy.memory import object_store_bytes
 from deploy.parts import Parts
 from deploy.rundir import RunDirectory
 from deploy.stream_server import StreamServer
 from deploy.supervision import Supervisor
 from learner import checkpoint as checkpoints
+from learner.curiosity.shell import PART as CURIOSITY
 from learner.ranks import part_name
 
 TICK = 0.5
@@ -89,7 +97,7 @@ class Driver:
             keep=run.learner.checkpoints_kept,
             saved=lambda: self._server and self._server.snapshot(),
         )
-        self._keeper = EvaluatorKeeper(directory, every=run.learner.checkpoint_every)
+        self._keeper = StateKeeper(directory, every=run.learner.checkpoint_every)
         self._evaluations = Evaluations(directory, elapsed=lambda: self.elapsed)
         self._findings_seen = 0
         self._recording: Any = None
@@ -97,7 +105,7 @@ class Driver:
         self._server: StreamServer | None = None
         self._done = False
         self._store = StoreStatus(budget=run.stream.budget)
-        self._finals: dict[str, ActorStatus | LearnerStatus] = {}
+        self._finals: dict[str, ActorStatus | LearnerStatus | TrainersStatus] = {}
         self._found: MetricsDirectory | None = None
         self._panel: ControlPanel | None = None
         self._edges: EdgeActors | None = None
@@ -134,7 +142,7 @@ class Driver:
         parts = self._supervisor.parts
         told = [self._finals.get(name) or (name in parts and parts[name].status) for name in self._ranks]
         learners = cast(list[LearnerStatus], [status for status in told if status])
-        evaluator = parts.get("evaluator")
+        evaluator, mind = parts.get("evaluator"), parts.get(CURIOSITY)
         return RunStatus(
             elapsed=self.elapsed,
             duration=self._run.duration,
@@ -144,6 +152,7 @@ class Driver:
             learner=together(learners) if learners else LearnerStatus(),
             evaluator=cast(EvaluatorStatus, evaluator.status or EvaluatorStatus()) if evaluator else None,
             study=self._evaluations.study if evaluator else None,
+            trainers=cast(TrainersStatus | None, self._finals.get(CURIOSITY) or (mind.status if mind else None)),
             store=self._store,
             restarts=self._supervisor.restarts(),
             metrics_url=self._found.url if self._found else "",
@@ -216,6 +225,8 @@ class Driver:
             self._supervisor.add(f"actor-{index}", lambda index=index: parts.actor(index))
         for rank, name in enumerate(self._ranks):
             self._supervisor.add(name, lambda rank=rank: parts.learner(rank), group="learner")
+        if self._run.curious:
+            self._supervisor.add(CURIOSITY, parts.curiosity)
         if self._run.evaluator.enabled:
             self._recording = parts.record_probe_set()
             self._supervisor.add("evaluator", parts.evaluator)
@@ -225,6 +236,7 @@ class Driver:
         assert self._server is not None
         assert self._panel is not None
         assert self._edges is not None
+        assert self._found is not None
         next_rows = time.monotonic()
         while not self._stopping.is_set():
             if self._run.duration and self.elapsed >= self._run.duration:
@@ -237,12 +249,12 @@ class Driver:
             self._edges.look(self._panel.wanted)
             self._note_first_frames()
             self._store = self._server.look()
-            self._register_ports()
+            self._found.look(self._supervisor.parts)
             self._watch_recording()
             self._evaluations.look(self._supervisor.parts.get("evaluator"))
             self._note_findings()
             self._checkpointer.look([self.handle(name) for name in self._ranks])
-            self._keeper.look(self._supervisor.parts.get("evaluator"))
+            self._keeper.look({name: part for name, part in self._supervisor.parts.items() if name not in self._ranks})
             if time.monotonic() >= next_rows:
                 next_rows += ROWS_EVERY
                 self._write_metrics()
@@ -261,6 +273,11 @@ class Driver:
         evaluator = parts["evaluator"].handle.stop.remote() if "evaluator" in parts else None
         for name, reference in stops.items():
             self._finals[name] = self._last_word(name, reference) or parts[name].status
+            self._keeper.save(name, self._last_word(name, parts[name].handle.state.remote()))
+        if CURIOSITY in parts:
+            said = self._last_word(CURIOSITY, parts[CURIOSITY].handle.stop.remote(DRAIN))
+            self._finals[CURIOSITY], state = said or (parts[CURIOSITY].status, None)
+            self._keeper.save(CURIOSITY, state)
         self._edges.end(self._panel.wanted, DRAIN)
         self._show(self.status())
         stops = {name: parts[name].handle.stop.remote(DRAIN) for name in self._ranks}
@@ -273,7 +290,7 @@ class Driver:
             early = self._last_word("evaluator", asked) if asked is not None else None
             found, state = self._last_word("evaluator", evaluator) or ((), None)
             self._evaluations.write([*(early or ()), *found])
-            self._keeper.save(state)
+            self._keeper.save("evaluator", state)
         assert self._server is not None
         self._store = self._server.look()
         self._write_metrics()
@@ -329,14 +346,6 @@ class Driver:
             self._phase = "running"
             self._say("all_actors_live", seconds=round(time.monotonic() - self._began, 1))
 
-    def _register_ports(self) -> None:
-        assert self._found is not None
-        for name, part in self._supervisor.parts.items():
-            if part.port is None:
-                self._found.forget(name)
-            else:
-                self._found.register(name, part.port)
-
     def _watch_recording(self) -> None:
         if self._recording is None or not ray.wait([self._recording], timeout=0)[0]:
             return
@@ -386,17 +395,9 @@ class Driver:
             self._findings_seen = 0
         if part == "evaluator":
             self._evaluations.forget()
-            self._keeper.forget()
+        self._keeper.forget(part)
         self._say("restart", part=part, reason=reason)
-        self._keep_logs(part)
-
-    def _keep_logs(self, part: str) -> None:
-        """Copies what the parts have said to the run directory: Ray's own logs vanish with the run."""
-        folder = self._directory.path / "logs"
-        folder.mkdir(exist_ok=True)
-        for log in self._cluster.logs():
-            if f" {part} " in log.read_text("utf-8", "replace")[:4000]:
-                shutil.copy(log, folder / f"{part}-{log.name}")
+        self._cluster.keep_logs(part, self._directory.path / "logs")
 
     def _say(self, kind: str, **details: Any) -> None:
         self._directory.event(kind, **details)

@@ -19,13 +19,15 @@ from actors.worlds.walks import record_walk
 from common.config import RunConfig
 from common.process import settle
 from common.system_clock import Stood
-from deploy.evaluator_state import read_state
+from deploy.keeping import read_state
 from deploy.registry import RayWeightSink, RayWeightSource, WeightRegistry
 from deploy.rundir import RunDirectory
 from evaluator.probeset import ProbeSet, ProbeSpec
 from evaluator.shell import EvaluatorShell
 from learner import checkpoint as checkpoints
 from learner.checkpoint import Checkpoint
+from learner.curiosity.shell import PART as CURIOSITY
+from learner.curiosity.shell import CuriosityShell
 from learner.group import Rendezvous
 from learner.ranks import part_name
 from learner.shell import LearnerShell
@@ -90,6 +92,18 @@ class Parts:
             source=self.weights(),
             folder=self._directory.actors.resolve(),
             behind=self._stood(),
+            state=read_state(self._directory, f"actor-{index}"),
+        )
+
+    def curiosity(self) -> Any:
+        """Makes the trainers of the curious agent, from their last state where there is one."""
+        config = self._run.curiosity
+        gpu = config.device != "cpu" and torch.cuda.is_available()
+        return _remote(CuriosityShell, CURIOSITY, num_gpus=config.gpus if gpu else 0).remote(
+            self._run,
+            stream=self._stream,
+            state=read_state(self._directory, CURIOSITY),
+            behind=self._stood(),
         )
 
     def learner(self, rank: int) -> Any:
@@ -137,7 +151,7 @@ class Parts:
             stream=self._stream,
             source=self.weights(),
             probe_set=self.probe_set,
-            state=read_state(self._directory),
+            state=read_state(self._directory, "evaluator"),
         )
 
     def record_probe_set(self) -> Any:

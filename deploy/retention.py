@@ -18,7 +18,7 @@ from common.config.files import from_yaml
 from common.errors import ConfigError, EngramError
 from common.recording import Recording
 from common.recording.manifest import MANIFEST, SEGMENTS
-from deploy.evaluator_state import STATE
+from deploy.keeping import EVALUATOR
 from deploy.rundir import RunDirectory, read_rows
 from learner import checkpoint as checkpoints
 
@@ -162,9 +162,9 @@ def _run(folder: Path) -> Held:
         *(file for path in checkpoints.complete(folder / "checkpoints") for file in checkpoints.replay_files(path)),
         # What processes leave that were killed while they wrote, and a stream that was to outlive the run.
         *folder.glob("checkpoints/.partial-*/**/*.safetensors"),
-        *folder.glob(f".{STATE}.*"),
+        *folder.glob(f".{EVALUATOR}.*"),
         *(file for file in (folder / "store").rglob("*") if file.is_file()),
-        folder / STATE,
+        folder / EVALUATOR,
     )
     return Held(
         path=folder,

@@ -19,8 +19,10 @@ import redis
 from common.broadcast import WeightKeys
 from common.broadcast import remove as remove_weights
 from common.config import Durability, RunConfig
+from common.curiosity.models import MODELS
+from common.model_channel import remove_models
 from common.status import StoreStatus
-from common.stream import StreamKeys, check_server, connect, last_beats, remove
+from common.stream import StreamKeys, check_server, connect, last_beats, remove, rollouts_of
 from common.weights import WeightSource
 from deploy.address import StreamAddress, withdraw
 from deploy.memory import relay_bytes
@@ -155,5 +157,7 @@ class StreamServer:
         try:
             remove(self._client, StreamKeys(stream))
             remove_weights(self._client, WeightKeys(stream))
+            remove(self._client, StreamKeys(rollouts_of(stream)))
+            remove_models(self._client, stream, MODELS)
         except redis.RedisError as error:
             _log.warning("cannot remove the stream %s from the server: %s", stream, error)

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from evaluator.budget import Clock
+from common.budget import Clock
 
 
 class Cost:

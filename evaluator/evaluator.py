@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from common.budget import cpu_clock, no_pause
 from common.config.run import RunConfig
 from common.errors import CheckpointError
 from common.health.network import Watch, target_distance, weight_magnitude
@@ -27,7 +28,6 @@ from common.ledger import ExposureTable
 from common.messages import Datum, VersionInfo
 from common.status import EvaluatorStatus
 from evaluator import keeping
-from evaluator.budget import cpu_clock, no_pause
 from evaluator.cost import Cost
 from evaluator.encoders import Encoder, Pause, Pixels, batch_size, encode
 from evaluator.evaluation import EncoderName, Evaluation, means, values

@@ -16,6 +16,7 @@ from typing import Any
 
 import redis
 
+from common.budget import Budget, cpu_clock
 from common.catalogue import Metric, Role
 from common.config import RunConfig
 from common.errors import CheckpointError
@@ -27,7 +28,6 @@ from common.process import settle
 from common.status import EvaluatorStatus
 from common.stream import Heartbeat, StreamKeys, StreamReader, connect
 from common.weights import PayloadKind, WeightSource, unpack
-from evaluator.budget import Budget, cpu_clock
 from evaluator.evaluator import Evaluator
 from evaluator.memory.measures import Halved, Measure
 from evaluator.probeset import ProbeSet

@@ -78,6 +78,7 @@ class TrainerHost:
         stream: Id of the stream.
         sink: Where models are published.
         clock: System time of the control thread's process.
+        positions: Where to read on, as `positions` gave it; the beginning of the stream by default.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class TrainerHost:
         stream: str,
         sink: ModelSink,
         clock: ClockReading,
+        positions: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         self._models = PublishedModels(models(), sink)
         self._users = DataUsersDict.from_data_buffers(buffers())
@@ -102,14 +104,20 @@ class TrainerHost:
             "trainers": self._trainers,
         }
         self._client = connect(url)
-        self._reader = StreamReader(self._client, keys=StreamKeys(stream))
+        self._reader = StreamReader(self._client, keys=StreamKeys(stream), positions=positions)
         self._reading = threading.Lock()
         self._fed = 0
         self._refused = 0
         self._closing = threading.Event()
         self._feed = threading.Thread(target=self._run_feed, name="feed", daemon=True)
         self._failure: BaseException | None = None
-        self._host = ThreadHost(KeptTraining(self._trainers, self._check_feed), clock)
+        self._host = ThreadHost(KeptTraining(self._trainers, self._look), clock)
+        self.rounds = 0
+        """How often the trainers' thread went round."""
+
+    def positions(self) -> Mapping[str, Mapping[str, int]]:
+        """How far each actor's data are read."""
+        return self._reader.state()
 
     def buffer_names(self) -> list[str]:
         """Names of the buffers, for which actors may collect."""
@@ -182,6 +190,10 @@ class TrainerHost:
         saved_files.load(self._saved[name].load_state, name, files)
         if name == "models":
             self._models.publish_all()
+
+    def _look(self) -> None:
+        self.rounds += 1
+        self._check_feed()
 
     def _check_feed(self) -> None:
         if self._failure is not None:

@@ -1,9 +1,9 @@
 """The curious agent: does what it cannot yet foresee the outcome of, and learns to foresee it.
 
-    frame ─► encoder ─► features ─┬─► reward of the last step: how far off was what was foreseen?
-                                  ├─► policy ─► choices ─► action
-                                  └─► imagination: what comes of it? ─► … at the next step
-    steps ─► rollouts ─► collectors ─► trainers of forward dynamics and policy
+frame ─► encoder ─► features ─┬─► reward of the last step: how far off was what was foreseen?
+├─► policy ─► choices ─► action
+└─► imagination: what comes of it? ─► … at the next step
+steps ─► rollouts ─► collectors ─► trainers of forward dynamics and policy
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ from common.curiosity.controls import controls
 from common.curiosity.dynamics import ForwardDynamics
 from common.curiosity.models import DYNAMICS, PAST, POLICY
 from common.curiosity.policy import PolicyValue
-from common.curiosity.rollout import FRESH, ROLLOUTS
+from common.curiosity.rollout import ROLLOUTS
 from common.messages import Action, Observation
 
 
@@ -85,11 +85,15 @@ class CuriousAgent(SightedAgent):
     @override
     def on_data_collectors_attached(self) -> None:
         super().on_data_collectors_attached()
-        self._rollouts: list[DataCollector[Any]] = [self.get_data_collector(name) for name in (ROLLOUTS, FRESH)]
+        self._rollouts: DataCollector[Any] = self.get_data_collector(ROLLOUTS)
+
+    @override
+    def looks(self, observation: Observation) -> bool:
+        return observation.visit != self._visit or self._held + 1 >= self._config.hold
 
     @override
     def decide(self, observation: Observation, *, bored: bool) -> Action:
-        """Chooses the action; of a held one, only the first step is decided, learned and rewarded.
+        """Chooses the action; of a held one, only the first step is seen, decided, learned and rewarded.
 
         Args:
             observation: What is seen.
@@ -98,12 +102,11 @@ class CuriousAgent(SightedAgent):
         Returns:
             float32 [4] (see `common.curiosity.controls`).
         """
-        joined = observation.visit == self._visit
-        self._visit = observation.visit
-        self._held += 1
-        if joined and self._held < self._config.hold:
+        if not self.looks(observation):
+            self._held += 1
             return self._action
-        self._held = 0
+        joined = observation.visit == self._visit
+        self._visit, self._held = observation.visit, 0
         assert self.features is not None
         features_D = self.features.float().cpu()
         reward = self._look_back(features_D, joined=joined)
@@ -157,8 +160,7 @@ class CuriousAgent(SightedAgent):
             )
         )
         if rollout is not None:
-            for collector in self._rollouts:
-                collector.collect(rollout.as_value())
+            self._rollouts.collect(rollout.as_value())
         return chosen_A
 
     @override

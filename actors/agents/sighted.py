@@ -91,7 +91,7 @@ class SightedAgent(Agent[Observation, Action]):
             float32 [4]: forward, strafe, turn to the left, use (see `DoomActuator`).
         """
         bored = False
-        if self.encoder:
+        if self.encoder and self.looks(observation):
             self.features = self.get_inference_model(self.encoder)(observation.frame)
             assert self.features is not None
             bored = self._boredom.notice(self.features, observation)
@@ -99,6 +99,10 @@ class SightedAgent(Agent[Observation, Action]):
         if self._collector is not None:
             self._collector.collect(observation.frame)
         return action
+
+    def looks(self, observation: Observation) -> bool:
+        """Says whether this frame is to be encoded; else `features` stay those of an earlier one."""
+        return True
 
     @abstractmethod
     def decide(self, observation: Observation, *, bored: bool) -> Action:

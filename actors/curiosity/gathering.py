@@ -76,6 +76,11 @@ class Gathering:
         """Goes on with such steps."""
         count = len(arrays["reward"]) if arrays else 0
         self._steps = [
-            Step(**{name: column[number] if column.ndim > 1 else column[number].item() for name, column in arrays.items()})
+            Step(
+                **{
+                    name: column[number] if column.ndim > 1 else column[number].item()
+                    for name, column in arrays.items()
+                }
+            )
             for number in range(count)
         ]

@@ -14,7 +14,7 @@ import torch
 from pamiq_core.torch import TorchInferenceModel
 from torch import Tensor
 
-from common.curiosity.dynamics import ForwardDynamics, Foreseen
+from common.curiosity.dynamics import Foreseen, ForwardDynamics
 from common.curiosity.models import imagine, standardise
 
 HORIZON = 8

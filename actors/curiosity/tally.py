@@ -1,6 +1,6 @@
 """What is known of an agent's curiosity: moving averages of what it found, one to eight steps ahead."""
 
-from common.status import CuriosityStatus
+from common.curiosity.status import CuriosityStatus
 
 _KEEP = 0.99
 """Share of an average that a step keeps: about the last hundred steps count."""

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from common.config import checks
-from common.config.units import Seconds
+from common.config.units import ByteCount, Seconds
 
 
 class Reward(StrEnum):
@@ -69,7 +69,7 @@ class PolicyConfig:
     Attributes:
         dim: Width of the hidden layers.
         lr: Learning rate of Adam.
-        rollouts: Rollouts that are gathered for a training and used in it alone.
+        rollouts: Rollouts that are gathered for a training; each is used in one.
         epochs: Times that each is used then.
         minibatch: Steps of a gradient step.
         gamma: Discount a step.
@@ -111,6 +111,7 @@ class CuriosityConfig:
         mixed: What becomes of steps between features of two weights versions: `mask` or `keep`.
         rollout: Steps that travel, and are trained on, together.
         hold: Steps for which an action is held.
+        budget: Bytes of rollouts that may wait in Redis for the trainers, all actors together.
         sync: Shortest time between two versions of the agent's networks that actors get, seconds.
         threads: CPU threads of torch in the trainers' process.
         nice: Its Unix niceness.
@@ -125,6 +126,7 @@ class CuriosityConfig:
     mixed: MixedVersions = MixedVersions.MASK
     rollout: int = 64
     hold: int = 1
+    budget: ByteCount = 64 * 2**20
     sync: Seconds = 1.0
     threads: int = 1
     nice: int = 10
@@ -135,10 +137,13 @@ class CuriosityConfig:
     policy: PolicyConfig = PolicyConfig()
 
     def __post_init__(self) -> None:
+        if self.policy.rollouts > self.dynamics.rollouts:
+            allowed = f"must be at most dynamics.rollouts = {self.dynamics.rollouts}: the buffer is the same"
+            raise checks.refuse(self, "policy.rollouts", allowed)
         checks.between(self, 2, 4096, "rollout")
         checks.between(self, 1, 100, "hold")
         checks.not_negative(self, "sync")
-        checks.positive(self, "threads")
+        checks.positive(self, "threads", "budget")
         checks.between(self, 0, 19, "nice")
         checks.between(self, 0.01, 64, "share")
         checks.between(self, 0, 1, "gpus")

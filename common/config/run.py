@@ -16,7 +16,6 @@ from common.config.units import ByteCount, Seconds
 from common.config.vrchat import VRChatConfig
 from common.errors import ConfigError
 
-
 AGENTS = ("babbler", "curious", "explorer", "rambler", "scripted", "still", "walker")
 """Who may decide what an actor does; `actors.agents` has a module for each."""
 

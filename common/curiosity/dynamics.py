@@ -73,7 +73,9 @@ class ForwardDynamics(nn.Module):
         Returns:
             What comes after each step, [B, T, D], and the hidden state after each, [B, T, L, C].
         """
-        heads = [functional.one_hot(chosen, count) for chosen, count in zip(actions_BTA.unbind(-1), CHOICES, strict=True)]
+        heads = [
+            functional.one_hot(chosen, count) for chosen, count in zip(actions_BTA.unbind(-1), CHOICES, strict=True)
+        ]
         stream_BTC = functional.silu(self.enter(torch.cat([seen_BTD, *heads], -1)))
         hiddens: list[Tensor] = []
         for layer, first_BC in zip(self.layers, hidden_BLC.unbind(1), strict=True):

@@ -10,11 +10,12 @@ from pamiq_core.torch import TorchTrainingModel
 from torch import Tensor
 
 from common.config.curiosity import CuriosityConfig, Reward
-from common.curiosity.dynamics import ForwardDynamics, Foreseen
+from common.curiosity.dynamics import Foreseen, ForwardDynamics
 from common.curiosity.policy import PolicyValue
 
 DYNAMICS, PAST, POLICY = "dynamics", "past_dynamics", "policy"
 """Names of the models; the second is a moving average of the first, where learning progress is sought."""
+MODELS = (DYNAMICS, PAST, POLICY)
 
 
 class Imagined(NamedTuple):

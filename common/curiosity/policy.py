@@ -31,7 +31,9 @@ class Choices:
 
     def log_prob(self, choices_NA: Tensor) -> Tensor:
         """Log-probability of all choices of a row together, float32 [N]."""
-        found = [log.gather(-1, chosen.unsqueeze(-1)) for log, chosen in zip(self._logs, choices_NA.unbind(-1), strict=True)]
+        found = [
+            log.gather(-1, chosen.unsqueeze(-1)) for log, chosen in zip(self._logs, choices_NA.unbind(-1), strict=True)
+        ]
         return torch.cat(found, -1).sum(-1)
 
     def entropy(self) -> Tensor:

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROLLOUTS = "rollouts"
-"""Name of the buffer that the forward dynamics is trained on."""
-FRESH = "fresh_rollouts"
-"""Name of the buffer that the policy is trained on: each rollout once."""
+"""Name of the buffer that both networks are trained on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

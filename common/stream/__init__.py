@@ -3,7 +3,7 @@
 from common.stream.connection import check_server, connect, redact, remove
 from common.stream.heartbeat import Heartbeat, last_beats
 from common.stream.journal import CaptureJournal, DropCause
-from common.stream.keys import StreamKeys
+from common.stream.keys import StreamKeys, rollouts_of
 from common.stream.reader import StreamReader
 from common.stream.share import Share
 from common.stream.writer import StreamWriter
@@ -21,4 +21,5 @@ __all__ = [
     "last_beats",
     "redact",
     "remove",
+    "rollouts_of",
 ]

@@ -8,6 +8,11 @@ splits that transaction.
 from dataclasses import dataclass
 
 
+def rollouts_of(stream: str) -> str:
+    """Id of the stream of the curious actors' rollouts, beside that of their frames."""
+    return f"{stream}:rollouts"
+
+
 @dataclass(frozen=True, slots=True)
 class StreamKeys:
     """The keys of the stream with this id."""

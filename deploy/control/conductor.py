@@ -15,6 +15,7 @@ from typing import Any
 
 from pamiq_core.console import SystemStatus
 
+from common.curiosity.status import TrainersStatus
 from common.status import ActorStatus, EvaluatorStatus, LearnerStatus
 from common.system_clock import Stood
 from deploy.supervision import Part
@@ -23,7 +24,7 @@ from deploy.supervision import Part
 def is_paused(status: Any) -> bool | None:
     """Says whether a part stands still, by its status; None if that does not tell."""
     match status:
-        case ActorStatus() | EvaluatorStatus():
+        case ActorStatus() | EvaluatorStatus() | TrainersStatus():
             return status.paused
         case LearnerStatus():
             return status.waiting == "paused"

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from common.budget import no_pause
 from common.config.model import MaskConfig
 from common.ijepa.model import IJepa
-from evaluator.budget import no_pause
 from evaluator.cost import Cost
 from evaluator.encoders import Pause, batch_size
 from evaluator.experience import Experience, evenly

@@ -74,9 +74,9 @@ class DynamicsTrainer(TorchTrainer):
     @override
     def train(self) -> None:
         config = self._config.dynamics
-        rollouts = [Rollout.of_value(value) for value in self._rollouts.get_data()]
-        newest = max(int(rollout.versions[-1]) for rollout in rollouts)
-        if config.max_age:
+        rollouts: list[Rollout] = self._rollouts.get_data()
+        if config.max_age and rollouts:
+            newest = max(int(rollout.versions[-1]) for rollout in rollouts)
             rollouts = [rollout for rollout in rollouts if newest - int(rollout.versions[0]) <= config.max_age]
         if not rollouts:
             return

@@ -14,7 +14,7 @@ from torch import Tensor
 from common.config.curiosity import CuriosityConfig, PolicyConfig
 from common.curiosity.models import POLICY
 from common.curiosity.policy import PolicyValue
-from common.curiosity.rollout import FRESH, Rollout
+from common.curiosity.rollout import ROLLOUTS, Rollout
 from learner.curiosity.advantage import RewardScale, estimate_advantages, rewarded
 
 _ADAM = "adam"
@@ -95,11 +95,12 @@ class PolicyTrainer(TorchTrainer):
     """
 
     def __init__(self, config: CuriosityConfig, *, seed: int, pause: Any = lambda: None) -> None:
-        super().__init__(FRESH, min_buffer_size=config.policy.rollouts, min_new_data_count=config.policy.rollouts)
+        super().__init__(ROLLOUTS, min_new_data_count=config.policy.rollouts)
         self._config = config
         self._random = torch.Generator().manual_seed(seed)
         self._pause = pause
         self._scale = RewardScale(config.policy.gamma)
+        self._new = 0
         self.trainings = 0
         """Sets of rollouts that were trained on."""
         self.diagnostics: dict[str, float] = {}
@@ -108,7 +109,7 @@ class PolicyTrainer(TorchTrainer):
     @override
     def on_data_users_attached(self) -> None:
         super().on_data_users_attached()
-        self._rollouts = self.get_data_user(FRESH)
+        self._rollouts = self.get_data_user(ROLLOUTS)
 
     @override
     def on_training_models_attached(self) -> None:
@@ -120,10 +121,18 @@ class PolicyTrainer(TorchTrainer):
         return {_ADAM: torch.optim.Adam(self._model.model.parameters(), lr=self._config.policy.lr, eps=1e-5)}
 
     @override
+    def is_trainable(self) -> bool:
+        before = self._previous_training_time
+        trainable = super().is_trainable()
+        if trainable:
+            came = self._rollouts.count_data_added_since(before)
+            self._new = came - self._rollouts.count_data_added_since(self._previous_training_time)
+        return trainable
+
+    @override
     def train(self) -> None:
         config = self._config.policy
-        rollouts = [Rollout.of_value(value) for value in self._rollouts.get_data()]
-        steps = self._prepare(rollouts)
+        steps = self._prepare(self._fresh())
         found: list[Losses] = []
         for _ in range(config.epochs):
             for rows in torch.randperm(len(steps), generator=self._random).split(config.minibatch):
@@ -131,9 +140,17 @@ class PolicyTrainer(TorchTrainer):
                 self._pause()
         self.trainings += 1
         names = Losses.__dataclass_fields__
-        self.diagnostics |= {name: float(torch.stack([getattr(one, name) for one in found]).mean()) for name in names}
+        self.diagnostics |= {
+            name: float(torch.stack([getattr(one, name).detach() for one in found]).mean()) for name in names
+        }
         # The policy that acts keeps its scale until all of this set is done with.
         self._model.model.norm.update(steps.features_ND)
+
+    def _fresh(self) -> list[Rollout]:
+        """The rollouts that made this training due; those that came since are of the next."""
+        found: list[Rollout] = self._rollouts.get_data()
+        end = len(found) - self._rollouts.count_data_added_since(self._previous_training_time)
+        return found[max(0, end - self._new) : end]
 
     def _prepare(self, rollouts: list[Rollout]) -> Steps:
         config = self._config.policy

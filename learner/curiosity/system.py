@@ -1,13 +1,12 @@
-"""The curious agent's training side as pamiq-core has it: buffers and trainers; models are made by `common.curiosity`."""
+"""The curious agent's training side as pamiq-core has it: buffer and trainers; `common.curiosity` makes the models."""
 
 from collections.abc import Callable
 
 from pamiq_core import Trainer
-from pamiq_core.data import DataBuffer
-from pamiq_core.data.impls import SequentialBuffer
 
 from common.config.curiosity import CuriosityConfig
-from common.curiosity.rollout import FRESH, ROLLOUTS
+from common.curiosity.rollout import ROLLOUTS
+from learner.curiosity.buffer import RolloutBuffer
 from learner.curiosity.dynamics_trainer import DynamicsTrainer
 from learner.curiosity.policy_trainer import PolicyTrainer
 
@@ -15,12 +14,14 @@ DYNAMICS_TRAINER, POLICY_TRAINER = "dynamics", "policy"
 """Names of the trainers."""
 
 
-def training_buffers(config: CuriosityConfig) -> dict[str, DataBuffer[object, list[object]]]:
-    """Makes both buffers: the newest rollouts for the forward dynamics, one set for the policy."""
-    return {
-        ROLLOUTS: SequentialBuffer(config.dynamics.rollouts),
-        FRESH: SequentialBuffer(config.policy.rollouts),
-    }
+def training_buffers(config: CuriosityConfig, features: int) -> dict[str, RolloutBuffer]:
+    """Makes the buffer that both trainers use.
+
+    Args:
+        config: Sizes.
+        features: Numbers of a feature vector.
+    """
+    return {ROLLOUTS: RolloutBuffer(config, features)}
 
 
 def trainers(config: CuriosityConfig, *, seed: int, pause: Callable[[], object] = lambda: None) -> dict[str, Trainer]:

@@ -12,7 +12,7 @@ from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from evaluator.budget import no_pause
+from common.budget import no_pause
 from evaluator.encoders import Pixels, encode
 from evaluator.folds import STRENGTHS, Split
 from evaluator.probes import MIN_CELL_FRAMES, Probes, ProbeScores, Task

@@ -1,4 +1,4 @@
-"""Keeps the evaluator's thread at its share of a core, so that measuring never slows down what is measured."""
+"""Keeps a thread at its share of a core: measuring, for instance, must not slow down what is measured."""
 
 import time
 from collections.abc import Callable

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from evaluator.budget import Budget, cpu_clock
+from common.budget import Budget, cpu_clock
 
 
 class Machine:

@@ -1,0 +1,103 @@
+"""Models on their way through Redis, for trainers and actors that share nothing else: each like the weights of I-JEPA.
+
+    trainers ─► RedisModelSink ─► chunks, manifest (`common.broadcast`) ─► RedisModelSource ─► actors
+
+Only tensors travel: what would have to be read by a model's own code is refused.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from common.broadcast import POLL, RedisWeightSource, WeightKeys, publish, remove
+from common.errors import WireError
+from common.messages import VersionInfo
+from common.model_states import holds_tensors
+from common.weights import PayloadKind
+
+_KIND = PayloadKind.ENCODER
+"""Under which such a model travels: what actors get."""
+
+
+def _keys(stream: str, model: str) -> WeightKeys:
+    return WeightKeys(f"{stream}:model:{model}")
+
+
+class RedisModelSink:
+    """The trainers' end. Versions rise over restarts: the server counts them.
+
+    Args:
+        client: Redis client that returns bytes.
+        stream: Id of the stream.
+    """
+
+    def __init__(self, client: Any, stream: str) -> None:
+        self._client = client
+        self._stream = stream
+
+    def publish(self, name: str, version: int, state: bytes) -> None:
+        """Writes a model's state and makes it the newest.
+
+        Args:
+            name: The model.
+            version: How often it was published by this process.
+            state: What `common.model_states.snapshot` gave.
+
+        Raises:
+            WireError: It holds no tensors.
+            redis.RedisError: The server does not answer.
+        """
+        if not holds_tensors(state):
+            raise WireError(f"{name}: only the tensors of a torch model can be sent through Redis")
+        number = int(cast(Any, self._client).incr(f"engram:{self._stream}:model:{name}:version"))
+        info = VersionInfo(
+            version=number, step=version, created_ns=time.time_ns(), system_time=0.0, digest="", published=True
+        )
+        publish(self._client, _keys(self._stream, name), info, {_KIND: state})
+
+
+class RedisModelSource:
+    """An actor's end.
+
+    Args:
+        client: Redis client that returns bytes.
+        stream: Id of the stream.
+    """
+
+    def __init__(self, client: Any, stream: str) -> None:
+        self._client = client
+        self._stream = stream
+
+    def newer(self, versions: Mapping[str, int], wait: float) -> Mapping[str, tuple[int, bytes]]:
+        """Gives the newest version and state of each model that has a newer one than named; waits so many seconds.
+
+        Raises:
+            WireError: What is there is damaged, or no tensors.
+            redis.RedisError: The server does not answer.
+        """
+        end = time.monotonic() + wait
+        while not (found := self._newer(versions)) and (left := end - time.monotonic()) > 0:
+            time.sleep(min(POLL, left))
+        return found
+
+    def _newer(self, versions: Mapping[str, int]) -> dict[str, tuple[int, bytes]]:
+        found: dict[str, tuple[int, bytes]] = {}
+        for name, version in versions.items():
+            newest = RedisWeightSource(self._client, _keys(self._stream, name)).pull_if_newer(version, _KIND)
+            if newest is not None:
+                info, payload = newest
+                if not holds_tensors(state := bytes(payload)):
+                    raise WireError(f"{name}: version {info.version} holds no tensors")
+                found[name] = info.version, state
+        return found
+
+
+def remove_models(client: Any, stream: str, names: Iterable[str]) -> None:
+    """Removes models of one stream from the server.
+
+    Raises:
+        redis.RedisError: The server does not answer.
+    """
+    for name in names:
+        remove(client, _keys(stream, name))
+        client.unlink(f"engram:{stream}:model:{name}:version")
