@@ -31,6 +31,7 @@ usage: engram COMMAND [OPTIONS]
   replay    train on a recording in the actors' place     engram replay live.rec --speed 4x
   recordings  list, check and trim recordings             engram recordings check live.rec
   expire    remove pictures kept for long enough          engram expire runs recordings
+  explore   compare where agents get                       engram explore --duration 30m --jobs 2
   sweep     compare ways to train on one recording        engram sweep sweep.yaml --jobs 2
   convert   bring weights in from elsewhere, or out       engram convert runs/a encoder --from engram --to hf
   probe     grade a frozen encoder on pictures or a tour  engram probe runs/a --data pictures --protocol fast
@@ -44,7 +45,7 @@ usage: engram COMMAND [OPTIONS]
 Exit codes: 0 done, 1 failed while running, 2 refused before anything started.
 """
 
-_UNIX = {"run", "resume", "record", "replay", "sweep", "expire"}
+_UNIX = {"run", "resume", "record", "replay", "sweep", "expire", "explore"}
 """Commands that need what Windows does not have."""
 
 _RUN = """\
@@ -110,6 +111,7 @@ def _dispatch(words: list[str]) -> int:
         "replay": _replay,
         "recordings": recordings.recordings,
         "expire": commands.expire,
+        "explore": commands.explore,
         "sweep": commands.sweep,
         "probe": commands.probe,
         "maps": commands.maps,

@@ -65,6 +65,13 @@ def expire(words: list[str]) -> int:
     return run(words)
 
 
+def explore(words: list[str]) -> int:
+    """Runs `engram explore` with the words after it; returns the exit code."""
+    from deploy.explore.command import explore as compare
+
+    return compare(words)
+
+
 def sweep(words: list[str]) -> int:
     """Runs `engram sweep` with the words after it; returns the exit code."""
     asked = tyro.cli(SweepCommand, args=words, prog="engram sweep")

@@ -20,6 +20,7 @@ from actors.agents.settings import AgentSettings
 from actors.agents.sighted import SightedAgent
 from actors.curiosity.gathering import Gathering, Step
 from actors.curiosity.imagination import Imagination
+from actors.curiosity.novelty import EpisodicMemory
 from actors.curiosity.tally import Tally
 from common.config.curiosity import CuriosityConfig, Reward
 from common.curiosity.controls import controls
@@ -54,6 +55,7 @@ class CuriousAgent(SightedAgent):
         self._config = config
         self._random = torch.Generator().manual_seed(seed)
         self._gathering = Gathering(actor, config.rollout)
+        self._memory = EpisodicMemory()
         self._action = controls([0, 0, 0, 0])
         self._visit = -1
         self._held = 0
@@ -117,8 +119,14 @@ class CuriousAgent(SightedAgent):
     def _look_back(self, features_D: Tensor, *, joined: bool) -> float:
         """Says how rewarding it was what came of the last step."""
         reward = self._surprise(self._present, features_D, joined=joined)
-        if self._past is not None:
-            reward = self._surprise(self._past, features_D, joined=joined) - reward
+        match self._config.reward:
+            case Reward.ERROR:
+                pass
+            case Reward.PROGRESS:
+                assert self._past is not None
+                reward = self._surprise(self._past, features_D, joined=joined) - reward
+            case Reward.NOVELTY:
+                reward = self._memory.novelty(self._present.came, joined=joined)
         if joined:
             self.tally.note("reward", reward)
             self.tally.steps += 1
@@ -171,6 +179,7 @@ class CuriousAgent(SightedAgent):
         if self._past is not None:
             tensors |= {f"past/{name}": tensor for name, tensor in self._past.tensors().items()}
         tensors |= {f"steps/{name}": torch.from_numpy(array) for name, array in self._gathering.arrays().items()}
+        tensors |= {f"memory/{name}": tensor for name, tensor in self._memory.tensors().items()}
         tensors["random"] = self._random.get_state()
         tensors["action"] = torch.from_numpy(self._action)
         tensors["numbers"] = torch.tensor([self._visit, self._held, self.tally.steps])
@@ -187,6 +196,7 @@ class CuriousAgent(SightedAgent):
         self._present.restore(below("present/"))
         if self._past is not None and "past/hidden" in tensors:
             self._past.restore(below("past/"))
+        self._memory.restore(below("memory/"))
         self._gathering.restore({name: tensor.numpy() for name, tensor in below("steps/").items()})
         self._random.set_state(tensors["random"])
         self._action = tensors["action"].numpy()

@@ -15,6 +15,8 @@ class Reward(StrEnum):
     """What its forward dynamics could not foresee: the negative log-likelihood of what came."""
     PROGRESS = "progress"
     """What it has lately learned to foresee: how much better than its own past self it predicted what came."""
+    NOVELTY = "novelty"
+    """What it has not seen yet in this visit: distance from the views that it remembers. Needs no foresight."""
 
 
 class MixedVersions(StrEnum):

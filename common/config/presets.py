@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from common.config.curiosity import CuriosityConfig, DynamicsConfig, PolicyConfig
 from common.config.learner import LearnerConfig
 from common.config.model import ModelConfig
 from common.config.optim import OptimConfig
@@ -39,6 +40,29 @@ def control() -> RunConfig:
         actors=replace(run.actors, count=1),
         stream=replace(run.stream, experience=5.0),
         learner=replace(run.learner, model=model, optim=optim, replay=replay),
+    )
+
+
+def curious() -> RunConfig:
+    """The demo's encoder in the heads of four curious actors, in ten Freedoom maps, for an hour on two cores.
+
+    An action is held for four frames: at ten frames a second, what a tenth of a second changes is mostly noise, and an
+    hour has few decisions to learn from.
+    """
+    run = demo()
+    worlds = (*run.world.worlds, "freedoom2:map02", "freedoom2:map07", "freedoom1:e1m3", "freedoom1:e2m2")
+    return replace(
+        run,
+        duration=3600.0,
+        world=replace(run.world, worlds=worlds),
+        actors=replace(run.actors, count=4, agent="curious"),
+        curiosity=CuriosityConfig(
+            rollout=32,
+            hold=4,
+            dynamics=DynamicsConfig(dim=128, replay_ratio=16.0),
+            policy=PolicyConfig(lr=1e-3, gamma=0.9, gae_lambda=0.9, epochs=6, minibatch=64, entropy=0.003, rollouts=8),
+        ),
+        learner=replace(run.learner, replay=replace(run.learner.replay, replay_ratio=0.5)),
     )
 
 
@@ -133,6 +157,7 @@ def _paper(
 PRESETS: dict[str, Callable[[], RunConfig]] = {
     "demo": demo,
     "control": control,
+    "curious": curious,
     "screen": screen,
     "vrchat": vrchat,
     "tiny": lambda: _pamiq("tiny", 256, 2, 2),

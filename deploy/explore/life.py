@@ -196,10 +196,18 @@ class Life:
         run: Worlds, visits, actors and their agent, its networks, the I-JEPA learner, seed.
         encoder: Frozen encoder to see by; None for the learner's own, that trains along and is published as often as
             `learner.publish_every` says. Only the curious agent sees by any.
+        each: Told after each step of the share of the life that is over.
     """
 
-    def __init__(self, run: RunConfig, *, encoder: VisionTransformer | None = None) -> None:
+    def __init__(
+        self,
+        run: RunConfig,
+        *,
+        encoder: VisionTransformer | None = None,
+        each: Callable[[float], None] = lambda share: None,
+    ) -> None:
         self._run = run
+        self._each = each
         self._step = 0
         self._rule = ExposureRule.of(run)
         self._mind = Mind(run) if run.curious else None
@@ -227,8 +235,10 @@ class Life:
             for actor in self._actors:
                 actor.environment.setup()
                 stack.callback(actor.environment.teardown)
-            for step in range(round(seconds * self._run.actors.fps)):
+            steps = round(seconds * self._run.actors.fps)
+            for step in range(steps):
                 self._step = step
+                self._each(step / steps)
                 for actor in self._actors:
                     seen, action, over = actor.step()
                     if over is not None:

@@ -9,6 +9,8 @@ import time as wall
 from functools import partial
 from typing import Any
 
+import torch
+
 from common import saved_files
 from common.budget import Budget
 from common.catalogue import Role
@@ -50,6 +52,8 @@ class CuriosityShell:
         config = run.curiosity
         settle(part=PART, threads=config.threads, nice=config.nice)
         set_behind(*behind)
+        # The first optimiser imports a large part of torch: for half a minute, on a cold disk, nobody would be trained.
+        torch.optim.SGD([torch.zeros(1)])
         self._stream = stream
         self._budget = Budget(config.share, cpu=wall.process_time)
         self._paused = False
