@@ -1,0 +1,172 @@
+"""The curious agent with real networks: what it foresees, collects, and remembers over a stop."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pamiq_core.data import DataCollectorsDict
+from pamiq_core.data.container import DataCollector
+from pamiq_core.model import InferenceModel, InferenceModelsDict, TrainingModelsDict
+
+from actors.agents.curious import CuriousAgent
+from actors.curiosity.imagination import Imagination
+from actors.curiosity.novelty import EpisodicMemory
+from common.config.curiosity import CuriosityConfig, DynamicsConfig, PolicyConfig, Reward
+from common.curiosity.models import DYNAMICS, training_models
+from common.curiosity.rollout import ROLLOUTS, Rollout
+from common.messages import Observation
+
+D = 6
+
+
+class Eye(InferenceModel):
+    """Sees the first pixels of a frame; a new version every so many looks."""
+
+    def __init__(self, every: int = 10**9) -> None:
+        self.looks = 0
+        self._every = every
+
+    @property
+    def version(self) -> int:
+        return 1 + self.looks // self._every
+
+    def infer(self, *args: Any, **kwds: Any) -> torch.Tensor:
+        self.looks += 1
+        return torch.from_numpy(args[0].reshape(-1)[:D].astype(np.float32) / 64)
+
+
+class Basket(DataCollector[Any]):
+    """Keeps what is collected."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.found: list[Rollout] = []
+
+    def collect(self, data: Any) -> None:
+        self.found.append(Rollout.of_value(data))
+
+
+def _config(**fields: Any) -> CuriosityConfig:
+    small = {"dynamics": DynamicsConfig(dim=8), "policy": PolicyConfig(dim=8)}
+    return CuriosityConfig(**{"rollout": 4, **small, **fields})
+
+
+def _agent(config: CuriosityConfig, *, seed: int = 0, eye: Eye | None = None) -> tuple[CuriousAgent, Basket]:
+    models = TrainingModelsDict(training_models(config, D, seed=0)).inference_models_dict
+    agent, basket = CuriousAgent(seed=seed, config=config, encoder="encoder"), Basket()
+    agent.attach_inference_models(InferenceModelsDict({"encoder": eye or Eye(), **models}))
+    agent.attach_data_collectors(DataCollectorsDict({ROLLOUTS: basket}))
+    return agent, basket
+
+
+def _observe(step: int, visit: int = 0) -> Observation:
+    frame = np.random.default_rng(step).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return Observation(frame=frame, captured_ns=step, world="w", visit=visit, visit_time=step / 10)
+
+
+def test_rollouts_join_and_hold_what_was_seen_and_done() -> None:
+    agent, basket = _agent(_config(), eye=(eye := Eye(every=6)))
+    actions = [agent.step(_observe(step)) for step in range(13)]
+    first, second, third = basket.found
+    assert eye.looks == 13
+    assert np.array_equal(first.features[-1], second.features[0])
+    assert np.array_equal(second.features[-1], third.features[0])
+    assert np.concatenate([one.versions[:-1] for one in basket.found]).tolist() == [1] * 5 + [2] * 6 + [3]
+    for step, action in enumerate(actions[:12]):
+        rollout = basket.found[step // 4]
+        vertical = rollout.choices[step % 4, 0]
+        assert action[0] == (0.0, 1.0, -1.0)[vertical]
+    assert all(one.joined.all() for one in basket.found)
+
+
+def test_rewards_are_the_surprise_at_what_came_of_a_step() -> None:
+    config = _config()
+    agent, basket = _agent(config)
+    for step in range(5):
+        agent.step(_observe(step))
+    network = training_models(config, D, seed=0)[DYNAMICS].model
+    (rollout,) = basket.found
+    seen = network.norm(torch.from_numpy(rollout.features))[None]
+    foreseen, hidden = network(seen[:, :-1], torch.from_numpy(rollout.choices).long()[None], torch.zeros(1, 1, 8))
+    assert np.allclose(rollout.rewards, foreseen.surprise(seen[:, 1:])[0].detach(), atol=1e-5)
+    assert np.allclose(rollout.memories[1:], hidden[0, :-1, -1].detach(), atol=1e-6)
+
+
+def test_imaginations_go_on_from_what_they_imagined() -> None:
+    models = TrainingModelsDict(training_models(_config(), D, seed=0)).inference_models_dict
+    imagination = Imagination(models[DYNAMICS], horizon=3)
+    network = training_models(_config(), D, seed=0)[DYNAMICS].model
+    generator = torch.Generator().manual_seed(0)
+    features, actions = torch.randn(5, D, generator=generator), torch.zeros(5, 4, dtype=torch.long)
+    for step in range(4):
+        imagination.see(features[step], joined=step > 0)
+        imagination.act(actions[step])
+    foreseen = imagination.see(features[4], joined=True)
+    assert foreseen is not None
+    assert len(foreseen.mean) == 3
+    seen = network.norm(features)[None]
+    _, hiddens = network(seen[:, :4], actions[None, :4], torch.zeros(1, 1, 8))
+    for ahead in range(1, 4):
+        at, state = seen[:, 4 - ahead : 5 - ahead], torch.zeros(1, 1, 8) if ahead == 4 else hiddens[:, 3 - ahead]
+        for _ in range(ahead):
+            step, after = network(at, actions[None, :1], state)
+            at, state = step.mean, after[:, 0]
+        assert torch.allclose(foreseen.mean[ahead - 1], at[0, 0], atol=1e-5), ahead
+
+
+def test_a_change_of_visits_is_no_step_of_the_world() -> None:
+    agent, basket = _agent(_config())
+    for step in range(5):
+        agent.step(_observe(step, visit=step // 2))
+    (rollout,) = basket.found
+    assert rollout.joined.tolist() == [True, False, True, False]
+    assert rollout.rewards[[1, 3]].tolist() == [0, 0]
+
+
+def test_held_steps_are_neither_seen_nor_learned() -> None:
+    agent, basket = _agent(_config(hold=3), eye=(eye := Eye()))
+    actions = [agent.step(_observe(step)) for step in range(13)]
+    assert eye.looks == 5
+    assert all(np.array_equal(actions[step], actions[step - step % 3]) for step in range(13))
+    assert len(basket.found) == 1
+
+
+def test_progress_is_what_the_past_did_not_foresee() -> None:
+    agent, basket = _agent(_config(reward=Reward.PROGRESS))
+    for step in range(5):
+        agent.step(_observe(step))
+    assert np.allclose(basket.found[0].rewards, 0, atol=1e-6)  # past and present are still the same
+
+
+def test_novelty_falls_where_the_same_is_seen_again() -> None:
+    memory = EpisodicMemory(size=20, neighbours=2)
+    views = torch.eye(8)
+    first = [memory.novelty(view, joined=number > 0) for number, view in enumerate(views)]
+    assert first[0] == 0
+    assert first[-1] > 0
+    for _ in range(2):
+        again = [memory.novelty(view, joined=True) for view in views]
+    assert max(again) == 0
+    assert memory.novelty(torch.full((8,), 5.0), joined=True) > 4
+    assert memory.novelty(views[0], joined=False) == 0
+    assert memory.novelty(views[0], joined=True) == 0
+
+
+@pytest.mark.parametrize("reward", list(Reward))
+def test_saved_and_loaded_it_lives_on_to_the_bit(tmp_path: Path, reward: Reward) -> None:
+    config = _config(reward=reward, hold=2)
+    one, found = _agent(config)
+    for step in range(23):
+        one.step(_observe(step))
+    one.save_state(tmp_path / "agent")
+    other, found_later = _agent(config, seed=9)
+    other.load_state(tmp_path / "agent")
+    already = len(found.found)
+    for step in range(23, 60):
+        assert np.array_equal(one.step(_observe(step)), other.step(_observe(step)))
+    assert len(found.found) - already == len(found_later.found) > 2
+    for ours, theirs in zip(found.found[already:], found_later.found, strict=True):
+        for name, value in ours.as_value().items():
+            assert np.array_equal(value, theirs.as_value()[name]), name
