@@ -131,7 +131,7 @@ def test_without_labels_it_goes_by_the_picture(name: str) -> None:
 
 
 def test_unknown_agent_is_named() -> None:
-    with pytest.raises(ConfigError, match="explorer, walker"):
+    with pytest.raises(ConfigError, match="explorer, rambler"):
         make_agent("dreamer", AgentSettings(seed=0))
 
 
