@@ -61,9 +61,9 @@ class PolicyValue(nn.Module):
         for module in self.trunk:
             if isinstance(module, nn.Linear):
                 _orthogonal(module, math.sqrt(2))
-        # Nearly even choices to begin with (Andrychowicz et al. 2021, arXiv:2006.05990).
+        # Nearly even choices and values to begin with (Andrychowicz et al. 2021, arXiv:2006.05990).
         _orthogonal(self.heads, 0.01)
-        _orthogonal(self.value, 1.0)
+        _orthogonal(self.value, 0.01)
 
     @override
     def forward(self, features_ND: Tensor, memory_NC: Tensor) -> tuple[Choices, Tensor]:

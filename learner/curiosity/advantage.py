@@ -1,7 +1,6 @@
 """How good it was what was done: rewards, scaled, and advantages. Pure NumPy, one rollout at a time."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,21 +45,20 @@ def estimate_advantages(
 
 
 class RewardScale:
-    """Rewards around 0, in units of the spread of their discounted sums (Burda et al. 2019, arXiv:1808.04355, § 2.2).
+    """Rewards around 0, in units of their own spread.
 
-    Means and spreads are moving averages, so that rewards that shrink as the world is learned stay visible. A step that
-    is not rewarded counts as an average one: 0.
+    Mean and spread are moving averages, so that rewards that shrink as the world is learned stay visible. The spread is
+    not that of discounted sums (Burda et al. 2019, arXiv:1808.04355, § 2.2): curiosity's rewards drift with the place,
+    which makes the sums so wide that what a single step brings would drown in the value's errors. A step that is not
+    rewarded counts as an average one: 0.
 
     Args:
-        gamma: Discount a step.
         momentum: Share of the averages that a rollout keeps.
     """
 
-    def __init__(self, gamma: float, momentum: float = 0.98) -> None:
-        self._gamma = gamma
+    def __init__(self, momentum: float = 0.98) -> None:
         self._momentum = momentum
         self._weight = self._mean = self._square = 0.0
-        self._sums: dict[str, float] = {}
 
     @property
     def mean(self) -> float:
@@ -69,30 +67,24 @@ class RewardScale:
 
     @property
     def spread(self) -> float:
-        """Root mean square of discounted sums of rewards less their mean, lately."""
-        return (self._square / self._weight) ** 0.5 if self._weight else 1.0
+        """Standard deviation of rewards, lately."""
+        return max(self._square / self._weight - self.mean**2, 0.0) ** 0.5 if self._weight else 1.0
 
     def __call__(self, rollout: Rollout, rewarded_T: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Takes a rollout into the averages, and gives its normalised rewards, float32 [T]."""
-        keep, fresh = self._momentum, 1 - self._momentum
         if rewarded_T.any():
-            self._mean = keep * self._mean + fresh * float(rollout.rewards[rewarded_T].mean())
+            keep, fresh = self._momentum, 1 - self._momentum
+            rewards = rollout.rewards[rewarded_T].astype(np.float64)
+            self._mean = keep * self._mean + fresh * float(rewards.mean())
+            self._square = keep * self._square + fresh * float(np.square(rewards).mean())
             self._weight = keep * self._weight + fresh
         centred_T = np.where(rewarded_T, rollout.rewards - self.mean, 0.0)
-        running, squares = self._sums.get(rollout.actor, 0.0), 0.0
-        for reward in centred_T.tolist():
-            running = self._gamma * running + reward
-            squares += running**2
-        self._sums[rollout.actor] = running
-        if rewarded_T.any():
-            self._square = keep * self._square + fresh * squares / len(centred_T)
         return (centred_T / max(self.spread, _FLOOR)).astype(np.float32)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, float]:
         """All that it remembers, for JSON."""
-        return {"weight": self._weight, "mean": self._mean, "square": self._square, "sums": dict(self._sums)}
+        return {"weight": self._weight, "mean": self._mean, "square": self._square}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, float]) -> None:
         """Goes on from there."""
         self._weight, self._mean, self._square = state["weight"], state["mean"], state["square"]
-        self._sums = dict(state["sums"])

@@ -99,7 +99,7 @@ class PolicyTrainer(TorchTrainer):
         self._config = config
         self._random = torch.Generator().manual_seed(seed)
         self._pause = pause
-        self._scale = RewardScale(config.policy.gamma)
+        self._scale = RewardScale()
         self._new = 0
         self.trainings = 0
         """Sets of rollouts that were trained on."""

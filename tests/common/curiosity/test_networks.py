@@ -56,7 +56,9 @@ def test_loss_of_imagined_steps_is_that_of_a_loop() -> None:
     for row in range(B):
         state = hidden[row : row + 1]
         for step in range(T):
-            foreseen, after = model(seen[row : row + 1, step : step + 1], actions[row : row + 1, step : step + 1], state)
+            foreseen, after = model(
+                seen[row : row + 1, step : step + 1], actions[row : row + 1, step : step + 1], state
+            )
             state, imagined, inner = after[:, 0], foreseen, after[:, 0]
             for ahead in range(3):
                 if step + ahead + 1 > T or not true[row, step : step + ahead + 1].all():

@@ -8,7 +8,7 @@ from common.config.curiosity import CuriosityConfig, DynamicsConfig, PolicyConfi
 from common.curiosity.controls import CHOICES
 from common.curiosity.rollout import Rollout
 
-FEATURES = 6
+FEATURES = 8
 SMALL = CuriosityConfig(
     rollout=8,
     sync=0.0,

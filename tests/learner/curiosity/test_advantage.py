@@ -27,9 +27,7 @@ def test_with_lambda_one_they_are_returns_less_values() -> None:
 
 
 def _changing() -> Rollout:
-    return make_rollout(
-        versions=np.array([1, 1, 2, 2, 2]), joined=np.array([True, True, True, False]), steps=4
-    )
+    return make_rollout(versions=np.array([1, 1, 2, 2, 2]), joined=np.array([True, True, True, False]), steps=4)
 
 
 def test_a_change_of_the_encoder_is_masked_unless_it_is_to_be_kept() -> None:
@@ -38,22 +36,20 @@ def test_a_change_of_the_encoder_is_masked_unless_it_is_to_be_kept() -> None:
 
 
 def test_rewards_come_out_centred_and_of_unit_spread() -> None:
-    scale = RewardScale(gamma=0.9)
+    scale = RewardScale()
     generator = np.random.default_rng(0)
-    sums: list[float] = []
-    running = 0.0
-    for _ in range(400):
-        rollout = make_rollout(rewards=(3 + 2 * generator.normal(size=16)).astype(np.float32), steps=16)
-        for reward in scale(rollout, np.ones(16, bool)).tolist():
-            running = 0.9 * running + reward
-            sums.append(running)
+    found = [
+        scale(make_rollout(rewards=(3 + 2 * generator.normal(size=16)).astype(np.float32), steps=16), np.ones(16, bool))
+        for _ in range(400)
+    ]
     assert scale.mean == pytest.approx(3, abs=0.3)
-    assert np.mean(sums[3200:]) == pytest.approx(0, abs=0.3)
-    assert np.sqrt(np.mean(np.square(sums[3200:]))) == pytest.approx(1, abs=0.15)
+    assert scale.spread == pytest.approx(2, abs=0.2)
+    assert np.mean(found[200:]) == pytest.approx(0, abs=0.05)
+    assert np.std(found[200:]) == pytest.approx(1, abs=0.05)
 
 
 def test_what_is_not_rewarded_counts_as_average() -> None:
-    scale = RewardScale(gamma=0.9)
+    scale = RewardScale()
     counted = np.array([True, True, False, True])
     rollout = make_rollout(rewards=np.array([1, 3, 1000, 2], np.float32), steps=4)
     found = scale(rollout, counted)
@@ -62,7 +58,7 @@ def test_what_is_not_rewarded_counts_as_average() -> None:
 
 
 def test_it_goes_on_from_its_state() -> None:
-    one, other = RewardScale(gamma=0.9), RewardScale(gamma=0.9)
+    one, other = RewardScale(), RewardScale()
     generator = np.random.default_rng(0)
     rollouts = [
         make_rollout(actor=f"actor-{number % 2}", rewards=generator.normal(size=8).astype(np.float32), steps=8)
