@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from common.config.curiosity import CuriosityConfig, DynamicsConfig, PolicyConfig
+from common.config.curiosity import CuriosityConfig, DynamicsConfig, PolicyConfig, Reward
 from common.config.learner import LearnerConfig
 from common.config.model import ModelConfig
 from common.config.optim import OptimConfig
@@ -57,10 +57,11 @@ def curious() -> RunConfig:
         world=replace(run.world, worlds=worlds),
         actors=replace(run.actors, count=4, agent="curious"),
         curiosity=CuriosityConfig(
+            reward=Reward.NOVELTY,
             rollout=32,
             hold=4,
-            dynamics=DynamicsConfig(dim=128, replay_ratio=16.0),
-            policy=PolicyConfig(lr=1e-3, gamma=0.9, gae_lambda=0.9, epochs=6, minibatch=64, entropy=0.003, rollouts=8),
+            dynamics=DynamicsConfig(dim=128),
+            policy=PolicyConfig(lr=1e-3, gamma=0.7, gae_lambda=0.9, epochs=6, entropy=0.05),
         ),
         learner=replace(run.learner, replay=replace(run.learner.replay, replay_ratio=0.5)),
     )

@@ -26,7 +26,7 @@ Compare where agents get: lives on a virtual clock, as fast as they can be compu
   --out DIR         folder of the results (explore); lives that are in it already are not lived again
   --agents A,B,C    agents, the baseline last (curious,rambler)
   --seeds 0,1,2     seeds (0,1,2)
-  --encoder live    what the curious agent sees by: trained along (live), or that of a run directory
+  --encoder live    what the curious agent sees by: trained along (live), frozen (random), or that of a run directory
   --jobs N          lives at a time (1)
 
 Everything else is as for `engram run`; the preset is `curious`. Afterwards DIR holds coverage.md and ways.png.

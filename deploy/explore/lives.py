@@ -4,7 +4,6 @@ The engine of a game can hang while it starts, or take its process along when it
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from common.errors import EngramError, RunError
 from common.ijepa.vit import VisionTransformer
 from common.process import settle, undisturbed
 from deploy.explore.life import Life, Visit
-from deploy.explore.plan import LIVE, Plan
+from deploy.explore.plan import LIVE, RANDOM, Plan
 
 PATIENCE = 120.0
 """Seconds without a step of a life after which it counts as hung."""
@@ -73,6 +72,7 @@ def live_all(
                     continue
                 going.remove(one)
                 _end(one)
+                _draft(plan.path(one.agent, one.seed)).unlink(missing_ok=True)
                 if told == "":
                     yield one.agent, one.seed
                 elif told:
@@ -128,7 +128,7 @@ def _live(plan: Plan, agent: str, seed: int, sender: Connection) -> None:
     try:
         life = Life(run, encoder=_encoder(plan), each=tell)
         path = plan.path(agent, seed)
-        part = path.with_suffix(f".{os.getpid()}.part")
+        part = _draft(path)
         with part.open("w", encoding="utf-8") as file:
             for visit in life.visits(run.duration):
                 file.write(json.dumps(row(visit, life.losses), ensure_ascii=False) + "\n")
@@ -136,6 +136,11 @@ def _live(plan: Plan, agent: str, seed: int, sender: Connection) -> None:
         sender.send_bytes(json.dumps("").encode())
     except EngramError as error:
         sender.send_bytes(json.dumps(str(error)).encode())
+
+
+def _draft(path: Path) -> Path:
+    """Where the visits of a life are until it is over."""
+    return path.with_suffix(".part")
 
 
 def row(visit: Visit, losses: dict[str, float]) -> dict[str, Any]:
@@ -161,6 +166,9 @@ def _encoder(plan: Plan) -> VisionTransformer | None:
     from common.ijepa.model import IJepa
     from deploy.starting import saved_run
 
+    if plan.encoder == RANDOM:
+        model = IJepa(plan.run.learner.model, plan.run.world.image_size, seed=0)
+        return model.target_encoder.eval().requires_grad_(False)
     config, checkpoint = saved_run(Path(plan.encoder))
     model = IJepa(config.learner.model, config.world.image_size, seed=0)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in checkpoint.model.items()})  # pyright: ignore[reportUnknownMemberType]

@@ -10,6 +10,8 @@ from common.errors import ConfigError
 
 LIVE = "live"
 """Word for an encoder that is trained along, instead of a run directory."""
+RANDOM = "random"
+"""Word for one that stays as it was initialised (Burda et al. 2019, arXiv:1808.04355: often good enough to explore)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +22,7 @@ class Plan:
         run: What all have in common: worlds, visits, actors, networks; its duration is that of a life.
         agents: Agents, the baseline last.
         seeds: Seeds, each of a life of every agent: it decides where visits begin, which is the same for all agents.
-        encoder: `live`, or the run directory whose encoder the curious agent sees by.
+        encoder: `live`, `random`, or the run directory whose encoder the curious agent sees by.
         out: Folder of the results.
     """
 
@@ -40,8 +42,8 @@ class Plan:
             raise ConfigError("seeds", self.seeds, "must be at least one, each once")
         if not self.run.duration:
             raise ConfigError("duration", self.run.duration, "must be above 0: a life needs an end")
-        if self.encoder != LIVE and not (Path(self.encoder) / "config.yaml").is_file():
-            raise ConfigError("encoder", self.encoder, f"must be {LIVE} or a run directory")
+        if self.encoder not in (LIVE, RANDOM) and not (Path(self.encoder) / "config.yaml").is_file():
+            raise ConfigError("encoder", self.encoder, f"must be {LIVE}, {RANDOM} or a run directory")
 
     def lives(self) -> Iterator[tuple[str, int]]:
         """Agent and seed of each, dearest first."""

@@ -23,9 +23,9 @@ def table(rows: Rows, plan: Plan) -> str:
         f"# Where agents get: {', '.join(plan.agents)}",
         "",
         f"Lives of {run.duration / 60:g} minutes, {run.actors.count} actors each, visits of {run.world.visit:g} s, "
-        f"seeds {', '.join(map(str, plan.seeds))}, encoder {plan.encoder}. Cells of 64 × 64 map units that are entered "
-        f"in a visit; each visit is paired with that of `{baseline}` which began at the same place. Half-widths of 95 % "
-        "t-intervals: *visits* takes these lives as given, *seeds* asks what other seeds would bring.",
+        f"seeds {', '.join(map(str, plan.seeds))}, encoder {plan.encoder}. Cells of 64 × 64 map units that are "
+        f"entered in a visit; each visit is paired with that of `{baseline}` which began at the same place. Half-widths "
+        "of 95 % t-intervals: *visits* takes these lives as given, *seeds* asks what other seeds would bring.",
     ]
     for agent in plan.agents[:-1]:
         for since, title in ((0.0, "whole lives"), (_LATER, "second halves")):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from deploy.report import attention, curves, facts, heat, neighbours, probes, survival, verdict, worlds
+from deploy.report import attention, curves, facts, heat, neighbours, probes, survival, verdict, ways, worlds
 from deploy.report.blocks import Section
 from deploy.report.material import MOST_SHOWN, Report, gather
 from deploy.report.seen import look
@@ -50,6 +50,7 @@ def page(report: Report) -> str:
         probes.health(report),
         attention.section(seen),
         neighbours.section(seen),
+        ways.section(report),
     ]
     names = ", ".join(run.name for run in report.runs)
     return _document(f"engram report: {names}", names, sections)

@@ -6,7 +6,7 @@ from torch.distributions import Categorical, Normal
 
 from common.config.curiosity import DynamicsConfig, PolicyConfig
 from common.curiosity.controls import CHOICES, HEADS, controls
-from common.curiosity.dynamics import ForwardDynamics, Foreseen
+from common.curiosity.dynamics import Foreseen, ForwardDynamics
 from common.curiosity.policy import Choices, PolicyValue
 from common.curiosity.scaling import RunningNorm
 
