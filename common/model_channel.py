@@ -7,7 +7,7 @@ Only tensors travel: what would have to be read by a model's own code is refused
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from common.broadcast import POLL, RedisWeightSource, WeightKeys, publish, remove
 from common.errors import WireError
@@ -49,7 +49,7 @@ class RedisModelSink:
         """
         if not holds_tensors(state):
             raise WireError(f"{name}: only the tensors of a torch model can be sent through Redis")
-        number = int(cast(Any, self._client).incr(f"engram:{self._stream}:model:{name}:version"))
+        number = int(self._client.incr(f"engram:{self._stream}:model:{name}:version"))
         info = VersionInfo(
             version=number, step=version, created_ns=time.time_ns(), system_time=0.0, digest="", published=True
         )

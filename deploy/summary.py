@@ -16,6 +16,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from common.curiosity.status import tell
 from common.status import ActorStatus, LearnerStatus, ReaderCounts, RunStatus
 from deploy.view import ENCODERS, NONE, UNITS, clock, count, decimal
 
@@ -311,6 +312,8 @@ def _accounting(status: RunStatus) -> Table:
         "interval p99 of the last minute, ms",
         *(f"{max(actor.interval_p99 for actor in group) * 1e3:.0f}" for group in groups),
     )
+    if any(actor.covered for actor in status.actors):
+        add("map cells entered", *(count(sum(sum(actor.covered.values()) for actor in group)) for group in groups))
     add("late frames", *(count(sum(actor.late for actor in group)) for group in groups))
     return table
 
@@ -326,6 +329,8 @@ def _learning(status: RunStatus, evaluations: Sequence[Evaluated]) -> Renderable
         ("weights", f"{_plural(learner.version, 'version')}, {_plural(len(evaluations), 'evaluation')}"),
         ("staleness", _staleness(learner)),
     ]
+    if status.trainers is not None:
+        pairs.append(("curiosity", tell((actor.curiosity for actor in status.actors), status.trainers)))
     if learner.stream_resets:
         pairs.append(("stream", f"found restarted empty {_plural(learner.stream_resets, 'time')}"))
     return _pairs(*pairs)

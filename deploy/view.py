@@ -21,6 +21,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from common.curiosity.status import tell
 from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus, StudyStatus
 
 NONE = "–"
@@ -96,6 +97,8 @@ def line(status: RunStatus) -> str:
         probe, scores = next(iter(status.evaluator.probes.items()))
         measured = ", ".join(f"{shown} {decimal(scores.get(name))}" for name, shown in ENCODERS.items())
         parts.append(f"probe {probe}: {measured}")
+    if status.trainers is not None:
+        parts.append(f"curiosity {tell((actor.curiosity for actor in status.actors), status.trainers)}")
     if status.restarts:
         parts.append(f"{sum(status.restarts.values())} restarts")
     return " | ".join(parts)
@@ -112,7 +115,7 @@ def dashboard(status: RunStatus, *, losses: Sequence[float] = (), width: int = 1
     """
     wide = width >= _WIDE
     evaluator = status.evaluator
-    fixed = 4 + 9 + (8 if evaluator is not None else 0)
+    fixed = 4 + 9 + (8 if evaluator is not None else 0) + (3 if status.trainers is not None else 0)
     actor_rows = max(3, height - fixed - 6)
     actors = min(len(status.actors), actor_rows) + 3
     message_rows = max(1, height - fixed - actors - 2)
@@ -134,6 +137,11 @@ def dashboard(status: RunStatus, *, losses: Sequence[float] = (), width: int = 1
                 ("loss by experience, memory", _memory(evaluator, status.study, status.learner)),
             )
         )
+    if status.trainers is not None:
+        curiosity = Text(
+            tell((actor.curiosity for actor in status.actors), status.trainers), no_wrap=True, overflow="ellipsis"
+        )
+        parts.append(_panel("curiosity", curiosity))
     parts.append(_panel("messages", _messages(status.messages, message_rows)))
     return Group(*parts)
 

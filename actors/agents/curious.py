@@ -6,6 +6,9 @@ frame ─► encoder ─► features ─┬─► reward of the last step: how f
 steps ─► rollouts ─► collectors ─► trainers of forward dynamics and policy
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (torch and safetensors are untyped in parts)
+
 from pathlib import Path
 from typing import Any, Self, cast, override
 

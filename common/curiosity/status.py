@@ -1,8 +1,9 @@
 """What the curious agent and its trainers say of themselves when the driver asks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import nan
+from statistics import mean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,3 +56,21 @@ class TrainersStatus:
     policy: Mapping[str, float] = field(default_factory=dict[str, float])
     share: float = 0.0
     paused: bool = False
+
+
+def tell(agents: Iterable[CuriosityStatus | None], trainers: TrainersStatus) -> str:
+    """Says in a line how curiosity goes: reward, foresight against that nothing changes, how much was trained.
+
+    Args:
+        agents: What is known of each agent's.
+        trainers: Their trainers.
+    """
+    trained = f"{trainers.trainings:,} trainings of the policy, {trainers.updates:,} steps of the dynamics"
+    known = [one for one in agents if one is not None and one.persistence and one.persistence[0]]
+    if not known:
+        return trained
+    off = mean(one.errors[0] / one.persistence[0] for one in known)
+    return (
+        f"reward {mean(one.reward for one in known):.2f}, entropy {mean(one.entropy for one in known):.2f} nats, "
+        f"next step {off:.2f} × as far off as no change, {trained}"
+    )

@@ -24,7 +24,7 @@ def table(rows: Rows, plan: Plan) -> str:
         "",
         f"Lives of {run.duration / 60:g} minutes, {run.actors.count} actors each, visits of {run.world.visit:g} s, "
         f"seeds {', '.join(map(str, plan.seeds))}, encoder {plan.encoder}. Cells of 64 × 64 map units that are "
-        f"entered in a visit; each visit is paired with that of `{baseline}` which began at the same place. Half-widths "
+        f"entered in a visit; each visit is paired with that of `{baseline}` begun at the same place. Half-widths "
         "of 95 % t-intervals: *visits* takes these lives as given, *seeds* asks what other seeds would bring.",
     ]
     for agent in plan.agents[:-1]:

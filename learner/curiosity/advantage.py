@@ -35,7 +35,7 @@ def estimate_advantages(
     Returns:
         float32 [T].
     """
-    errors_T = rewards_T + gamma * values_S[1:] - values_S[:-1]
+    errors_T = (rewards_T + gamma * values_S[1:] - values_S[:-1]).astype(np.float32)
     advantages_T = np.zeros_like(errors_T)
     running = np.float32(0.0)
     for step in range(len(errors_T) - 1, -1, -1):

@@ -1,5 +1,8 @@
 """The newest rollouts of all actors."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (torch and safetensors are untyped in parts)
+
 import json
 import logging
 from collections import deque

@@ -1,5 +1,8 @@
 """Trains the forward dynamics on the newest rollouts of all actors."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (torch and safetensors are untyped in parts)
+
 import json
 from pathlib import Path
 from typing import Any, override

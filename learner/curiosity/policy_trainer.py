@@ -1,5 +1,8 @@
 """Trains the policy by proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347), on each rollout once."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (torch and safetensors are untyped in parts)
+
 import json
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,19 +1,23 @@
 """The curious agent with real networks: what it foresees, collects, and remembers over a stop."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (torch and safetensors are untyped in parts)
+
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
-from pamiq_core.data import DataCollectorsDict
-from pamiq_core.data.container import DataCollector
+from pamiq_core.data import DataCollector, DataCollectorsDict
 from pamiq_core.model import InferenceModel, InferenceModelsDict, TrainingModelsDict
+from pamiq_core.torch import TorchInferenceModel
 
 from actors.agents.curious import CuriousAgent
 from actors.curiosity.imagination import Imagination
 from actors.curiosity.novelty import EpisodicMemory
 from common.config.curiosity import CuriosityConfig, DynamicsConfig, PolicyConfig, Reward
+from common.curiosity.dynamics import ForwardDynamics
 from common.curiosity.models import DYNAMICS, training_models
 from common.curiosity.rollout import ROLLOUTS, Rollout
 from common.messages import Observation
@@ -49,8 +53,8 @@ class Basket(DataCollector[Any]):
 
 
 def _config(**fields: Any) -> CuriosityConfig:
-    small = {"dynamics": DynamicsConfig(dim=8), "policy": PolicyConfig(dim=8)}
-    return CuriosityConfig(**{"rollout": 4, **small, **fields})
+    small: dict[str, Any] = {"rollout": 4, "dynamics": DynamicsConfig(dim=8), "policy": PolicyConfig(dim=8)}
+    return CuriosityConfig(**small | fields)
 
 
 def _agent(config: CuriosityConfig, *, seed: int = 0, eye: Eye | None = None) -> tuple[CuriousAgent, Basket]:
@@ -86,7 +90,7 @@ def test_rewards_are_the_surprise_at_what_came_of_a_step() -> None:
     agent, basket = _agent(config)
     for step in range(5):
         agent.step(_observe(step))
-    network = training_models(config, D, seed=0)[DYNAMICS].model
+    network = cast(ForwardDynamics, training_models(config, D, seed=0)[DYNAMICS].model)
     (rollout,) = basket.found
     seen = network.norm(torch.from_numpy(rollout.features))[None]
     foreseen, hidden = network(seen[:, :-1], torch.from_numpy(rollout.choices).long()[None], torch.zeros(1, 1, 8))
@@ -96,8 +100,8 @@ def test_rewards_are_the_surprise_at_what_came_of_a_step() -> None:
 
 def test_imaginations_go_on_from_what_they_imagined() -> None:
     models = TrainingModelsDict(training_models(_config(), D, seed=0)).inference_models_dict
-    imagination = Imagination(models[DYNAMICS], horizon=3)
-    network = training_models(_config(), D, seed=0)[DYNAMICS].model
+    imagination = Imagination(cast(TorchInferenceModel[ForwardDynamics], models[DYNAMICS]), horizon=3)
+    network = cast(ForwardDynamics, training_models(_config(), D, seed=0)[DYNAMICS].model)
     generator = torch.Generator().manual_seed(0)
     features, actions = torch.randn(5, D, generator=generator), torch.zeros(5, 4, dtype=torch.long)
     for step in range(4):
@@ -146,9 +150,8 @@ def test_novelty_falls_where_the_same_is_seen_again() -> None:
     first = [memory.novelty(view, joined=number > 0) for number, view in enumerate(views)]
     assert first[0] == 0
     assert first[-1] > 0
-    for _ in range(2):
-        again = [memory.novelty(view, joined=True) for view in views]
-    assert max(again) == 0
+    again = [memory.novelty(view, joined=True) for view in (*views, *views)]
+    assert max(again[len(views) :]) == 0
     assert memory.novelty(torch.full((8,), 5.0), joined=True) > 4
     assert memory.novelty(views[0], joined=False) == 0
     assert memory.novelty(views[0], joined=True) == 0

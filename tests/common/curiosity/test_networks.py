@@ -1,5 +1,8 @@
 """The curious agent's networks, against formulas written out and against PyTorch's own distributions."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (torch and safetensors are untyped in parts)
+
 import pytest
 import torch
 from torch.distributions import Categorical, Normal
@@ -88,6 +91,7 @@ def test_it_learns_what_actions_do() -> None:
     model = ForwardDynamics(DynamicsConfig(dim=32), D)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     moves = torch.randn(3, D)
+    features, actions = torch.zeros(0), torch.zeros(0)
     for _ in range(150):
         actions = torch.stack([torch.randint(count, (8, T)) for count in CHOICES], -1)
         features = torch.cat([torch.zeros(8, 1, D), moves[actions[..., 0]].cumsum(1)], 1) + torch.randn(8, 1, D)

@@ -1,5 +1,8 @@
 """The trainers' process against a real server: rollouts in, models out, and everything over a stop."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (torch and safetensors are untyped in parts)
+
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,5 +1,8 @@
 """Both trainers on rollouts whose answer is known, under pamiq-core's own loop."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (torch and safetensors are untyped in parts)
+
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
