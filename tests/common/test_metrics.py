@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from common.catalogue import Kind, Metric, Role
+from common.curiosity.status import CuriosityStatus, TrainersStatus
 from common.metrics import Metrics, Sample, rows, samples
 from common.status import (
     ActorStatus,
@@ -32,7 +33,11 @@ ACTOR = ActorStatus(
     late=2,
     counts=WriterCounts(captured=100, written=93, dropped={"spool_full": 5}, spooled=2),
     weights_version=3,
+    covered={"freedoom2:map01": 12},
+    curiosity=CuriosityStatus(steps=9, reward=0.5, errors=(0.4, 0.8), persistence=(0.5, 1.0)),
+    rollouts=WriterCounts(captured=3, written=2, dropped={"spool_full": 1}),
 )
+TRAINERS = TrainersStatus(rollouts=2, trainings=1, surprises=(0.7, 0.9), policy={"kl": 0.01})
 LEARNER = LearnerStatus(
     step=10,
     images=320,
@@ -61,6 +66,7 @@ RUN = RunStatus(
     actors=(ACTOR,),
     learner=LEARNER,
     evaluator=EVALUATOR,
+    trainers=TRAINERS,
     study=StudyStatus(
         measure="bits",
         threshold=0.9,
@@ -73,7 +79,13 @@ RUN = RunStatus(
     store=StoreStatus(up=True, entries={"actor-0": 93}, memory=5_000_000),
     restarts={"learner": 1},
 )
-STATUS = {Role.ACTOR: ACTOR, Role.LEARNER: LEARNER, Role.EVALUATOR: EVALUATOR, Role.DRIVER: RUN}
+STATUS = {
+    Role.ACTOR: ACTOR,
+    Role.LEARNER: LEARNER,
+    Role.EVALUATOR: EVALUATOR,
+    Role.CURIOSITY: TRAINERS,
+    Role.DRIVER: RUN,
+}
 
 
 def scraped(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -162,7 +174,7 @@ def test_observing_what_is_no_histogram_of_the_role_fails_loudly(metrics: Metric
 
 def test_rows_name_parts_and_hold_strict_json() -> None:
     found = list(rows(RUN, t=12.5))
-    assert [row["part"] for row in found] == ["driver", "actor-0", "learner", "evaluator"]
+    assert [row["part"] for row in found] == ["driver", "actor-0", "learner", "evaluator", "curiosity"]
     assert all(row["t"] == 12.5 for row in found)
     assert found[2]["engram_learner_loss"] is None
     assert found[2]['engram_learner_read_entries_total{actor="actor-0",fate="withheld"}'] == 20
