@@ -1,5 +1,7 @@
 """The same system as `busy`, thirty steps a second: what a step takes, without the sleep between two."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 from typing import Any
 
 from pamiq_core import FixedIntervalInteraction
