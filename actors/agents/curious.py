@@ -26,7 +26,7 @@ from actors.curiosity.imagination import Imagination
 from actors.curiosity.novelty import EpisodicMemory
 from actors.curiosity.tally import Tally
 from common.config.curiosity import CuriosityConfig, Reward
-from common.curiosity.controls import controls
+from common.curiosity.controls import CHOICES, controls
 from common.curiosity.dynamics import ForwardDynamics
 from common.curiosity.models import DYNAMICS, PAST, POLICY
 from common.curiosity.policy import PolicyValue
@@ -59,7 +59,8 @@ class CuriousAgent(SightedAgent):
         self._random = torch.Generator().manual_seed(seed)
         self._gathering = Gathering(actor, config.rollout)
         self._memory = EpisodicMemory()
-        self._action = controls([0, 0, 0, 0])
+        self._chosen_A = torch.zeros(len(CHOICES), dtype=torch.long)
+        self._action = controls(self._chosen_A.tolist())
         self._visit = -1
         self._held = 0
         self.tally = Tally()
@@ -148,12 +149,14 @@ class CuriousAgent(SightedAgent):
 
     def _act(self, features_D: Tensor) -> Tensor:
         hidden_LC = self._present.hidden
+        asked_A = torch.rand(len(CHOICES), generator=self._random) >= self._config.keep
         with self._policy.unwrap() as policy:
             device = policy.value.weight.device
             choices, value = policy(features_D[None].to(device), hidden_LC[-1:].to(device))
-            chosen_A = choices.sample(self._random if device.type == "cpu" else None)[0]
-            log_prob, entropy = float(choices.log_prob(chosen_A[None])), float(choices.entropy())
-        chosen_A = chosen_A.cpu()
+            chosen_A = torch.where(asked_A, choices.sample(self._random)[0], self._chosen_A)
+            log_prob = float(choices.log_prob(chosen_A[None].to(device), asked_A[None].to(device)))
+            entropy = float(choices.entropy())
+        self._chosen_A = chosen_A
         self.tally.note("entropy", entropy)
         self.tally.note("value", float(value))
         for imagination in (self._present, self._past):
@@ -164,6 +167,7 @@ class CuriousAgent(SightedAgent):
                 features=features_D.numpy(),
                 version=int(getattr(self.get_inference_model(self.encoder), "version", 0)),
                 choices=chosen_A.numpy().astype(np.int8),
+                asked=asked_A.numpy(),
                 log_prob=log_prob,
                 value=float(value),
                 memory=hidden_LC[-1].numpy(),
@@ -184,7 +188,7 @@ class CuriousAgent(SightedAgent):
         tensors |= {f"steps/{name}": torch.from_numpy(array) for name, array in self._gathering.arrays().items()}
         tensors |= {f"memory/{name}": tensor for name, tensor in self._memory.tensors().items()}
         tensors["random"] = self._random.get_state()
-        tensors["action"] = torch.from_numpy(self._action)
+        tensors["chosen"] = self._chosen_A
         tensors["numbers"] = torch.tensor([self._visit, self._held, self.tally.steps])
         safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, _file(path))
 
@@ -202,7 +206,8 @@ class CuriousAgent(SightedAgent):
         self._memory.restore(below("memory/"))
         self._gathering.restore({name: tensor.numpy() for name, tensor in below("steps/").items()})
         self._random.set_state(tensors["random"])
-        self._action = tensors["action"].numpy()
+        self._chosen_A = tensors["chosen"]
+        self._action = controls(self._chosen_A.tolist())
         self._visit, self._held, self.tally.steps = (int(number) for number in tensors["numbers"])
 
 

@@ -16,6 +16,7 @@ class Step:
     features: NDArray[np.float32]
     version: int
     choices: NDArray[np.int8]
+    asked: NDArray[np.bool_]
     log_prob: float
     value: float
     memory: NDArray[np.float32]
@@ -58,6 +59,7 @@ class Gathering:
             features=np.stack([one.features for one in steps]),
             versions=np.array([one.version for one in steps], np.int64),
             choices=np.stack([one.choices for one in done]),
+            asked=np.stack([one.asked for one in done]),
             log_probs=np.array([one.log_prob for one in done], np.float32),
             values=np.array([one.value for one in steps], np.float32),
             memories=np.stack([one.memory for one in done]),

@@ -112,7 +112,9 @@ class CuriosityConfig:
         reward: What is sought: what could not be foreseen (`error`), or what is being learned (`progress`).
         mixed: What becomes of steps between features of two weights versions: `mask` or `keep`.
         rollout: Steps that travel, and are trained on, together.
-        hold: Steps for which an action is held.
+        hold: Steps from one decision to the next; in between, the action is held.
+        keep: Probability with which each head keeps its choice at a decision instead of being asked: exploration that
+            lasts (Dabney et al. 2021, arXiv:2006.01782).
         budget: Bytes of rollouts that may wait in Redis for the trainers, all actors together.
         sync: Shortest time between two versions of the agent's networks that actors get, seconds.
         threads: CPU threads of torch in the trainers' process.
@@ -128,6 +130,7 @@ class CuriosityConfig:
     mixed: MixedVersions = MixedVersions.MASK
     rollout: int = 64
     hold: int = 1
+    keep: float = 0.0
     budget: ByteCount = 64 * 2**20
     sync: Seconds = 1.0
     threads: int = 1
@@ -144,6 +147,7 @@ class CuriosityConfig:
             raise checks.refuse(self, "policy.rollouts", allowed)
         checks.between(self, 2, 4096, "rollout")
         checks.between(self, 1, 100, "hold")
+        checks.between(self, 0, 0.99, "keep")
         checks.not_negative(self, "sync")
         checks.positive(self, "threads", "budget")
         checks.between(self, 0, 19, "nice")

@@ -46,8 +46,8 @@ def control() -> RunConfig:
 def curious() -> RunConfig:
     """The demo's encoder in the heads of four curious actors, in ten Freedoom maps, for an hour on two cores.
 
-    An action is held for four frames: at ten frames a second, what a tenth of a second changes is mostly noise, and an
-    hour has few decisions to learn from.
+    An action is held for four frames, and each head for more than that: at ten frames a second, what a tenth of a
+    second changes is mostly noise, and an hour has few decisions to learn from.
     """
     run = demo()
     worlds = (*run.world.worlds, "freedoom2:map02", "freedoom2:map07", "freedoom1:e1m3", "freedoom1:e2m2")
@@ -60,6 +60,7 @@ def curious() -> RunConfig:
             reward=Reward.NOVELTY,
             rollout=32,
             hold=4,
+            keep=0.4,
             dynamics=DynamicsConfig(dim=128),
             policy=PolicyConfig(lr=1e-3, gamma=0.7, gae_lambda=0.9, epochs=6, entropy=0.05),
         ),

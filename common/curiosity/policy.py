@@ -26,15 +26,15 @@ class Choices:
         self._logs = [head.log_softmax(-1) for head in logits]
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Draws a choice of each head, int64 [N, A]."""
-        return torch.cat([torch.multinomial(log.exp(), 1, generator=generator) for log in self._logs], -1)
+        """Draws a choice of each head, int64 [N, A], on the CPU: a generator means the same whatever the device."""
+        return torch.cat([torch.multinomial(log.exp().cpu(), 1, generator=generator) for log in self._logs], -1)
 
-    def log_prob(self, choices_NA: Tensor) -> Tensor:
-        """Log-probability of all choices of a row together, float32 [N]."""
+    def log_prob(self, choices_NA: Tensor, asked_NA: Tensor) -> Tensor:
+        """Log-probability of a row's choices together, of those heads that were asked (bool [N, A]): float32 [N]."""
         found = [
             log.gather(-1, chosen.unsqueeze(-1)) for log, chosen in zip(self._logs, choices_NA.unbind(-1), strict=True)
         ]
-        return torch.cat(found, -1).sum(-1)
+        return (torch.cat(found, -1) * asked_NA).sum(-1)
 
     def entropy(self) -> Tensor:
         """Entropy, nats, float32 [N]."""

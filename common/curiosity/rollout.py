@@ -20,7 +20,8 @@ class Rollout:
         features: What was seen at each step and after the last, float32 [T + 1, D].
         versions: Weights version of the encoder that saw it, int64 [T + 1].
         choices: What was done, int8 [T, A].
-        log_probs: Log-probability that it had, float32 [T].
+        asked: Whether a head was asked for its choice, or kept the one before, bool [T, A].
+        log_probs: Log-probability of the choices of heads that were asked, float32 [T].
         values: What the policy expected there, float32 [T + 1].
         memories: What the policy remembered there, float32 [T, C].
         rewards: Intrinsic reward of what came of it, float32 [T], not normalised.
@@ -32,6 +33,7 @@ class Rollout:
     features: NDArray[np.float32]
     versions: NDArray[np.int64]
     choices: NDArray[np.int8]
+    asked: NDArray[np.bool_]
     log_probs: NDArray[np.float32]
     values: NDArray[np.float32]
     memories: NDArray[np.float32]

@@ -38,6 +38,7 @@ class RolloutBuffer(DataBuffer[Any, list[Rollout]]):
             "features": (np.float32, (steps + 1, features)),
             "versions": (np.int64, (steps + 1,)),
             "choices": (np.int8, (steps, heads)),
+            "asked": (np.bool_, (steps, heads)),
             "log_probs": (np.float32, (steps,)),
             "values": (np.float32, (steps + 1,)),
             "memories": (np.float32, (steps, memory)),

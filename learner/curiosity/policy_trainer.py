@@ -31,7 +31,8 @@ class Steps:
         features_ND: What was seen.
         memories_NC: What was remembered.
         choices_NA: What was done, int64.
-        log_probs_N: Log-probability that it had.
+        asked_NA: Which heads were asked for it, bool.
+        log_probs_N: Log-probability of their choices.
         advantages_N: How much better it was than expected.
         returns_N: What the value should have been.
     """
@@ -39,6 +40,7 @@ class Steps:
     features_ND: Tensor
     memories_NC: Tensor
     choices_NA: Tensor
+    asked_NA: Tensor
     log_probs_N: Tensor
     advantages_N: Tensor
     returns_N: Tensor
@@ -72,7 +74,7 @@ class Losses:
 def policy_losses(model: PolicyValue, steps: Steps, config: PolicyConfig) -> Losses:
     """Measures the policy on some steps; advantages are standardised among them."""
     choices, values_N = model(steps.features_ND, steps.memories_NC)
-    log_ratio_N = choices.log_prob(steps.choices_NA) - steps.log_probs_N
+    log_ratio_N = choices.log_prob(steps.choices_NA, steps.asked_NA) - steps.log_probs_N
     ratio_N = log_ratio_N.exp()
     advantages_N = (steps.advantages_N - steps.advantages_N.mean()) / (steps.advantages_N.std(correction=0) + 1e-8)
     bounded_N = ratio_N.clamp(1 - config.clip, 1 + config.clip)
@@ -181,6 +183,7 @@ class PolicyTrainer(TorchTrainer):
             features_ND=gather([rollout.features[:-1] for rollout in rollouts]),
             memories_NC=gather([rollout.memories for rollout in rollouts]),
             choices_NA=gather([rollout.choices for rollout in rollouts]).long(),
+            asked_NA=gather([rollout.asked for rollout in rollouts]),
             log_probs_N=gather([rollout.log_probs for rollout in rollouts]),
             advantages_N=gather([advantages_N]),
             returns_N=gather([returns_N]),

@@ -43,7 +43,7 @@ def test_a_script_is_followed_over_and_over_from_each_visit_on() -> None:
 
 @pytest.mark.parametrize("script", ["", "ahead", "ahead:", "fly:1s", "ahead:0s", "ahead:x"])
 def test_scripts_that_are_none_are_refused(script: str) -> None:
-    with pytest.raises(ValueError, match="must|is not a number"):
+    with pytest.raises(ValueError, match=r"must|is not a number"):
         parse_script(script)
 
 

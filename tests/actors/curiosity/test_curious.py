@@ -137,6 +137,20 @@ def test_held_steps_are_neither_seen_nor_learned() -> None:
     assert len(basket.found) == 1
 
 
+def test_heads_that_are_not_asked_keep_their_choice() -> None:
+    agent, basket = _agent(_config(keep=0.7))
+    for step in range(401):
+        agent.step(_observe(step))
+    choices = np.concatenate([one.choices for one in basket.found])
+    asked = np.concatenate([one.asked for one in basket.found])
+    assert asked.mean() == pytest.approx(0.3, abs=0.05)
+    assert (choices[1:] == choices[:-1])[~asked[1:]].all()
+    assert (choices[1:] != choices[:-1])[asked[1:]].mean() == pytest.approx(0.62, abs=0.1)
+    unasked = ~asked.any(1)
+    assert unasked.any()
+    assert not np.concatenate([one.log_probs for one in basket.found])[unasked].any()
+
+
 def test_progress_is_what_the_past_did_not_foresee() -> None:
     agent, basket = _agent(_config(reward=Reward.PROGRESS))
     for step in range(5):
@@ -159,7 +173,7 @@ def test_novelty_falls_where_the_same_is_seen_again() -> None:
 
 @pytest.mark.parametrize("reward", list(Reward))
 def test_saved_and_loaded_it_lives_on_to_the_bit(tmp_path: Path, reward: Reward) -> None:
-    config = _config(reward=reward, hold=2)
+    config = _config(reward=reward, hold=2, keep=0.5)
     one, found = _agent(config)
     for step in range(23):
         one.step(_observe(step))

@@ -112,7 +112,12 @@ def test_choices_are_independent_categoricals() -> None:
     drawn = ours.sample(torch.Generator().manual_seed(0))
     assert drawn.shape == (4, len(CHOICES))
     expected = sum(one.log_prob(chosen) for one, chosen in zip(theirs, drawn.unbind(-1), strict=True))
-    assert torch.allclose(ours.log_prob(drawn), torch.as_tensor(expected), atol=1e-6)
+    assert torch.allclose(
+        ours.log_prob(drawn, torch.ones(4, 4, dtype=torch.bool)), torch.as_tensor(expected), atol=1e-6
+    )
+    first = torch.zeros(4, 4, dtype=torch.bool)
+    first[:, 0] = True
+    assert torch.allclose(ours.log_prob(drawn, first), theirs[0].log_prob(drawn[:, 0]), atol=1e-6)
     assert torch.allclose(ours.entropy(), torch.as_tensor(sum(one.entropy() for one in theirs)), atol=1e-6)
 
 

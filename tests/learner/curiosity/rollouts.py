@@ -26,6 +26,7 @@ def make_rollout(*, steps: int = 8, seed: int = 0, dim: int = 16, **fields: Any)
         "features": generator.normal(size=(steps + 1, FEATURES)).astype(np.float32),
         "versions": np.ones(steps + 1, np.int64),
         "choices": np.stack([generator.integers(count, size=steps) for count in CHOICES], 1).astype(np.int8),
+        "asked": np.ones((steps, len(CHOICES)), bool),
         "log_probs": np.full(steps, -np.log(CHOICES).sum(), np.float32),
         "values": np.zeros(steps + 1, np.float32),
         "memories": generator.normal(size=(steps, dim)).astype(np.float32),

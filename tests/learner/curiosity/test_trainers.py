@@ -79,7 +79,7 @@ def test_the_policy_comes_to_do_what_is_rewarded() -> None:
             with torch.no_grad():
                 choices, values = policy(torch.from_numpy(noise.features), torch.zeros(9, 16))
                 chosen = choices.sample(generator)
-                logs = choices.log_prob(chosen)
+                logs = choices.log_prob(chosen, torch.ones_like(chosen).bool())
             system.feed(
                 replace(
                     noise,
@@ -124,7 +124,7 @@ def test_the_first_epoch_begins_at_the_policy_that_acted() -> None:
         noise = make_rollout(seed=number)
         with torch.no_grad():
             choices, values = policy(torch.from_numpy(noise.features[:-1]), torch.from_numpy(noise.memories))
-            logs = choices.log_prob(torch.from_numpy(noise.choices).long())
+            logs = choices.log_prob(torch.from_numpy(noise.choices).long(), torch.from_numpy(noise.asked))
         system.feed(replace(noise, log_probs=logs.numpy(), values=np.append(values.numpy(), np.float32(0))))
     assert POLICY_TRAINER in system.run()
     assert system.policy.diagnostics["kl"] == pytest.approx(0, abs=1e-6)
