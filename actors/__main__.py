@@ -170,6 +170,10 @@ def _parse(words: Sequence[str], default: Edge) -> Edge:
 def _merged(run: RunConfig, asked: Edge, url: str) -> RunConfig:
     if asked.world.image_size != run.world.image_size:
         raise ConfigError("world.image_size", asked.world.image_size, f"must be the run's, {run.world.image_size}")
+    if asked.agent == "curious" and not run.curious:
+        raise ConfigError(
+            "agent", asked.agent, f"must be another: nobody trains it in a run of agent {run.actors.agent}"
+        )
     actors = replace(
         run.actors, agent=asked.agent, threads=asked.threads, spool=asked.spool, spool_bytes=asked.spool_bytes
     )

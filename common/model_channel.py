@@ -5,12 +5,15 @@
 Only tensors travel: what would have to be read by a model's own code is refused.
 """
 
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import redis
+
 from common.broadcast import POLL, RedisWeightSource, WeightKeys, publish, remove
-from common.errors import WireError
+from common.errors import StreamError, WireError
 from common.messages import VersionInfo
 from common.model_states import holds_tensors
 from common.weights import PayloadKind
@@ -19,12 +22,18 @@ _KIND = PayloadKind.ENCODER
 """Under which such a model travels: what actors get."""
 
 
+_log = logging.getLogger(__name__)
+
+
 def _keys(stream: str, model: str) -> WeightKeys:
     return WeightKeys(f"{stream}:model:{model}")
 
 
 class RedisModelSink:
-    """The trainers' end. Versions rise over restarts: the server counts them.
+    """The trainers' end.
+
+    Versions are milliseconds since the epoch, so that they rise over restarts of the process and of the server alike.
+    What cannot be brought to the server is replaced by what is published next.
 
     Args:
         client: Redis client that returns bytes.
@@ -34,6 +43,7 @@ class RedisModelSink:
     def __init__(self, client: Any, stream: str) -> None:
         self._client = client
         self._stream = stream
+        self._last = 0
 
     def publish(self, name: str, version: int, state: bytes) -> None:
         """Writes a model's state and makes it the newest.
@@ -45,15 +55,18 @@ class RedisModelSink:
 
         Raises:
             WireError: It holds no tensors.
-            redis.RedisError: The server does not answer.
         """
         if not holds_tensors(state):
             raise WireError(f"{name}: only the tensors of a torch model can be sent through Redis")
-        number = int(self._client.incr(f"engram:{self._stream}:model:{name}:version"))
+        self._last = number = max(self._last + 1, time.time_ns() // 10**6)
         info = VersionInfo(
             version=number, step=version, created_ns=time.time_ns(), system_time=0.0, digest="", published=True
         )
-        publish(self._client, _keys(self._stream, name), info, {_KIND: state})
+        try:
+            if not publish(self._client, _keys(self._stream, name), info, {_KIND: state}):
+                _log.warning("%s: the server has a newer version than %d: is the clock right?", name, number)
+        except (redis.RedisError, StreamError) as error:
+            _log.warning("%s does not reach Redis (%s: %s)", name, type(error).__name__, error)
 
 
 class RedisModelSource:
@@ -100,4 +113,3 @@ def remove_models(client: Any, stream: str, names: Iterable[str]) -> None:
     """
     for name in names:
         remove(client, _keys(stream, name))
-        client.unlink(f"engram:{stream}:model:{name}:version")

@@ -9,12 +9,14 @@ the actor's own model loads: only its code knows what they mean.
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
+import safetensors
 import safetensors.torch
 from pamiq_core.model import TrainingModel
 from pamiq_core.torch import TorchTrainingModel
 from torch import Tensor
 
 from common import saved_files
+from common.errors import WireError
 
 _TENSORS, _FILES = b"T", b"F"
 _NAME = "model"
@@ -55,10 +57,19 @@ def restore(model: TrainingModel[Any], state: bytes) -> None:
     """Sets the parameters of a model that was made as the other one was; those that act follow by `model.sync()`.
 
     Raises:
-        RuntimeError: They do not fit.
+        WireError: They are damaged, or those of another model; nothing is changed then.
     """
     kind, content = state[:1], state[1:]
     if kind == _TENSORS:
-        cast(TorchTrainingModel[Any], model).model.load_state_dict(safetensors.torch.load(content))
+        own = cast(TorchTrainingModel[Any], model).model
+        try:
+            tensors = safetensors.torch.load(content)
+        except safetensors.SafetensorError as error:
+            raise WireError(f"a model's parameters cannot be read: {error}") from None
+        shapes = {name: tuple(value.shape) for name, value in own.state_dict().items()}
+        found = {name: tuple(value.shape) for name, value in tensors.items()}
+        if odd := sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name)):
+            raise WireError(f"parameters of another model: {odd[0]} is {found.get(odd[0])}, not {shapes.get(odd[0])}")
+        own.load_state_dict(tensors)
     else:
         saved_files.load(model.load_state, _NAME, saved_files.unpack(content))

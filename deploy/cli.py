@@ -246,6 +246,14 @@ def _check_device(config: RunConfig) -> None:
     if device not in ("auto", "cpu") and int(device.partition(":")[2] or 0) >= found:
         raise ConfigError("learner.device", device, f"is not here: {found} GPUs; auto takes one where there is one")
     check_ranks(config.learner, cpus=os.cpu_count() or 1, gpus=found)
+    curiosity = config.curiosity
+    if not config.curious or curiosity.device == "cpu" or (curiosity.device == "auto" and not found):
+        return
+    taken = config.learner.ranks if device != "cpu" else 0
+    if taken + curiosity.gpus > found or int(curiosity.device.partition(":")[2] or 0) >= found:
+        raise ConfigError(
+            "curiosity.device", curiosity.device, f"must be cpu: {found} GPUs, of which I-JEPA takes {taken}"
+        )
 
 
 def _check_cache(config: RunConfig) -> None:

@@ -274,11 +274,11 @@ class Driver:
         for name, reference in stops.items():
             self._finals[name] = self._last_word(name, reference) or parts[name].status
             self._keeper.save(name, self._last_word(name, parts[name].handle.state.remote()))
+        self._edges.end(self._panel.wanted, DRAIN)
         if CURIOSITY in parts:
             said = self._last_word(CURIOSITY, parts[CURIOSITY].handle.stop.remote(DRAIN))
             self._finals[CURIOSITY], state = said or (parts[CURIOSITY].status, None)
             self._keeper.save(CURIOSITY, state)
-        self._edges.end(self._panel.wanted, DRAIN)
         self._show(self.status())
         stops = {name: parts[name].handle.stop.remote(DRAIN) for name in self._ranks}
         final = {name: self._last_word(name, reference) for name, reference in stops.items()}

@@ -50,9 +50,14 @@ def predictor_floats(model: ModelConfig) -> int:
     return round((4 + 2 * model.predictor_mlp_ratio) * model.predictor_dim**2 * model.predictor_depth)
 
 
+_NETWORKS = 32 * 2**20
+"""Bytes of the curious agent's networks in Redis, some versions of each."""
+
+
 def relay_bytes(run: RunConfig) -> int:
-    """Room that the weights need in Redis: 0 where they do not go there."""
-    return RELAYED * 4 * encoder_floats(run.learner.model) if run.stream.weights or run.actors.edge else 0
+    """Room that weights, and the curious agent's rollouts and networks, need in Redis: 0 where they do not go there."""
+    weights = RELAYED * 4 * encoder_floats(run.learner.model) if run.stream.weights or run.actors.edge else 0
+    return weights + (run.curiosity.budget + _NETWORKS if run.curious else 0)
 
 
 def object_store_bytes(run: RunConfig) -> int:
@@ -65,7 +70,7 @@ def needs(run: RunConfig) -> list[Need]:
     """Lists what a run needs, by the setting that decides it."""
     frame = _frame_bytes(run)
     spool = min(run.actors.spool_bytes, round(run.actors.spool * run.actors.fps) * frame)
-    parts = run.actors.count + run.learner.ranks + 2  # evaluator, driver
+    parts = run.actors.count + run.learner.ranks + 2 + run.curious  # evaluator, driver, trainers
     found = [
         # In the learner, in its snapshot, in Ray's object store, and once more while it is written to disk.
         Need("learner.replay.capacity", "the replay buffer and its checkpoint", 4 * _buffer_bytes(run)),

@@ -78,7 +78,7 @@ class TrainerHost:
         stream: Id of the stream.
         sink: Where models are published.
         clock: System time of the control thread's process.
-        positions: Where to read on, as `positions` gave it; the beginning of the stream by default.
+        positions: Where to read on, as `save_read` gave it; the beginning of the stream by default.
     """
 
     def __init__(
@@ -115,9 +115,10 @@ class TrainerHost:
         self.rounds = 0
         """How often the trainers' thread went round."""
 
-    def positions(self) -> Mapping[str, Mapping[str, int]]:
-        """How far each actor's data are read."""
-        return self._reader.state()
+    def save_read(self) -> tuple[SavedFiles, Mapping[str, Mapping[str, int]]]:
+        """Gives the state of `data`, and how far each actor's data were read for it."""
+        with self._reading:
+            return self.save("data"), self._reader.state()
 
     def buffer_names(self) -> list[str]:
         """Names of the buffers, for which actors may collect."""

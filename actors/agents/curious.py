@@ -25,17 +25,18 @@ from actors.curiosity.gathering import Gathering, Step
 from actors.curiosity.imagination import Imagination
 from actors.curiosity.novelty import EpisodicMemory
 from actors.curiosity.tally import Tally
-from common.config.curiosity import CuriosityConfig, Reward
+from common.config.curiosity import CuriosityConfig, MixedVersions, Reward
 from common.curiosity.controls import CHOICES, controls
 from common.curiosity.dynamics import ForwardDynamics
 from common.curiosity.models import DYNAMICS, PAST, POLICY
 from common.curiosity.policy import PolicyValue
 from common.curiosity.rollout import ROLLOUTS
+from common.errors import ConfigError
 from common.messages import Action, Observation
 
 
 class CuriousAgent(SightedAgent):
-    """Is rewarded by its own surprise, or by how its surprise wanes.
+    """Is rewarded by its own surprise, by how its surprise wanes, or by what it has not seen yet in a visit.
 
     Args:
         seed: Seed of its choices.
@@ -62,6 +63,7 @@ class CuriousAgent(SightedAgent):
         self._chosen_A = torch.zeros(len(CHOICES), dtype=torch.long)
         self._action = controls(self._chosen_A.tolist())
         self._visit = -1
+        self._seen_by = -1
         self._held = 0
         self.tally = Tally()
         """What is known of its curiosity."""
@@ -69,7 +71,9 @@ class CuriousAgent(SightedAgent):
     @classmethod
     @override
     def from_settings(cls, settings: AgentSettings) -> Self:
-        assert settings.encoder is not None, "the curious agent sees by an encoder"
+        if settings.encoder is None:
+            allowed = "must be another where nothing is learned: curious sees by an encoder and decides by networks"
+            raise ConfigError("actors.agent", "curious", allowed)
         return cls(
             seed=settings.seed,
             config=settings.curiosity,
@@ -115,23 +119,32 @@ class CuriousAgent(SightedAgent):
         self._visit, self._held = observation.visit, 0
         assert self.features is not None
         features_D = self.features.float().cpu()
-        reward = self._look_back(features_D, joined=joined)
+        version = int(getattr(self.get_inference_model(self.encoder), "version", 0))
+        same = version == self._seen_by or self._config.mixed is MixedVersions.KEEP
+        self._seen_by = version
+        reward = self._look_back(features_D, joined=joined, same=same)
         self._gathering.settle(reward, joined=joined)
         self._action = controls(self._act(features_D).tolist())
         return self._action
 
-    def _look_back(self, features_D: Tensor, *, joined: bool) -> float:
-        """Says how rewarding it was what came of the last step."""
-        reward = self._surprise(self._present, features_D, joined=joined)
+    def _look_back(self, features_D: Tensor, *, joined: bool, same: bool) -> float:
+        """Says how rewarding it was what came of the last step.
+
+        Args:
+            features_D: What was seen.
+            joined: It is of the same visit as what was seen before.
+            same: It was seen by the same weights: nothing that was foreseen by others is compared with it.
+        """
+        reward = self._surprise(self._present, features_D, joined=joined and same)
         match self._config.reward:
             case Reward.ERROR:
                 pass
             case Reward.PROGRESS:
                 assert self._past is not None
-                reward = self._surprise(self._past, features_D, joined=joined) - reward
+                reward = self._surprise(self._past, features_D, joined=joined and same) - reward
             case Reward.NOVELTY:
                 reward = self._memory.novelty(self._present.came, joined=joined)
-        if joined:
+        if joined and same:
             self.tally.note("reward", reward)
             self.tally.steps += 1
             for ahead, error in enumerate(self._present.persistence().tolist(), start=1):
@@ -165,7 +178,7 @@ class CuriousAgent(SightedAgent):
         rollout = self._gathering.add(
             Step(
                 features=features_D.numpy(),
-                version=int(getattr(self.get_inference_model(self.encoder), "version", 0)),
+                version=self._seen_by,
                 choices=chosen_A.numpy().astype(np.int8),
                 asked=asked_A.numpy(),
                 log_prob=log_prob,
@@ -189,7 +202,7 @@ class CuriousAgent(SightedAgent):
         tensors |= {f"memory/{name}": tensor for name, tensor in self._memory.tensors().items()}
         tensors["random"] = self._random.get_state()
         tensors["chosen"] = self._chosen_A
-        tensors["numbers"] = torch.tensor([self._visit, self._held, self.tally.steps])
+        tensors["numbers"] = torch.tensor([self._seen_by, self._held, self.tally.steps])
         safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, _file(path))
 
     @override
@@ -208,7 +221,8 @@ class CuriousAgent(SightedAgent):
         self._random.set_state(tensors["random"])
         self._chosen_A = tensors["chosen"]
         self._action = controls(self._chosen_A.tolist())
-        self._visit, self._held, self.tally.steps = (int(number) for number in tensors["numbers"])
+        self._seen_by, self._held, self.tally.steps = (int(number) for number in tensors["numbers"])
+        self._visit = -1  # whatever number the world gives it, what comes is another visit
 
 
 def _file(path: Path) -> Path:

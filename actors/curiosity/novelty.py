@@ -34,14 +34,15 @@ class EpisodicMemory:
             joined: It is of the same visit as those before; if not, they are forgotten.
 
         Returns:
-            Root mean square distance, a dimension, from the nearest views; 0 for the first views of a visit.
+            Root mean square distance, a dimension, from the nearest views; 0 for the first view of a visit.
         """
         if not joined:
             self._views_ND, self._next = view_D.new_zeros(0, len(view_D)), 0
         found = 0.0
-        if len(self._views_ND) >= self._neighbours:
+        if len(self._views_ND):
             distances_N = (self._views_ND - view_D).square().mean(1)
-            found = float(distances_N.topk(self._neighbours, largest=False).values.mean().sqrt())
+            nearest = distances_N.topk(min(self._neighbours, len(distances_N)), largest=False).values
+            found = float(nearest.mean().sqrt())
         if len(self._views_ND) < self._size:
             self._views_ND = torch.cat([self._views_ND, view_D[None]])
         else:

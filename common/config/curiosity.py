@@ -1,5 +1,6 @@
 """The curious agent: how it imagines what comes next, what it is rewarded for, and how its two networks are trained."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
@@ -23,7 +24,7 @@ class MixedVersions(StrEnum):
     """What trainers do with steps between features of two weights versions: that the encoder changed was no event."""
 
     MASK = "mask"
-    """They are neither learned nor rewarded."""
+    """The dynamics does not learn them, and they count as of average reward."""
     KEEP = "keep"
     """They count as any other."""
 
@@ -97,7 +98,8 @@ class PolicyConfig:
     max_gradient: float = 0.5
 
     def __post_init__(self) -> None:
-        checks.positive(self, "dim", "lr", "rollouts", "epochs", "minibatch", "clip", "max_gradient")
+        checks.positive(self, "dim", "lr", "rollouts", "epochs", "clip", "max_gradient")
+        checks.between(self, 8, 2**20, "minibatch")
         checks.not_negative(self, "entropy", "value")
         checks.between(self, 0, 1, "gae_lambda")
         if not 0 < self.gamma < 1:
@@ -109,7 +111,8 @@ class CuriosityConfig:
     """The agent `curious`, whose networks are trained by a process of their own beside the learner.
 
     Attributes:
-        reward: What is sought: what could not be foreseen (`error`), or what is being learned (`progress`).
+        reward: What is sought: what could not be foreseen (`error`), what is being learned (`progress`), or what was
+            not seen yet in this visit (`novelty`).
         mixed: What becomes of steps between features of two weights versions: `mask` or `keep`.
         rollout: Steps that travel, and are trained on, together.
         hold: Steps from one decision to the next; in between, the action is held.
@@ -149,7 +152,10 @@ class CuriosityConfig:
         checks.between(self, 1, 100, "hold")
         checks.between(self, 0, 0.99, "keep")
         checks.not_negative(self, "sync")
-        checks.positive(self, "threads", "budget")
+        checks.positive(self, "threads")
+        checks.between(self, 2**20, 2**40, "budget")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
+            raise checks.refuse(self, "device", "must be auto, cpu, cuda or cuda:N")
         checks.between(self, 0, 19, "nice")
         checks.between(self, 0.01, 64, "share")
         checks.between(self, 0, 1, "gpus")

@@ -18,6 +18,7 @@ import yaml
 
 from common.config import RunConfig
 from common.config.files import from_content, to_yaml
+from common.curiosity.status import CuriosityStatus
 from common.errors import ConfigError, WireError
 from common.status import ActorStatus, WriterCounts
 from common.stream.keys import StreamKeys
@@ -165,7 +166,9 @@ def _status(content: Any) -> ActorStatus:
     values: dict[str, Any] = {}
     for item in fields(ActorStatus):
         wanted, value = getattr(blank, item.name), given.get(item.name)
-        if isinstance(wanted, WriterCounts):
+        if item.name == "curiosity":
+            values[item.name] = None if value is None else _curiosity(value)
+        elif isinstance(wanted, WriterCounts):
             values[item.name] = _counts(value)
         elif isinstance(wanted, Mapping):
             values[item.name] = _numbers(value)
@@ -174,6 +177,28 @@ def _status(content: Any) -> ActorStatus:
         else:
             raise WireError(f"{item.name} has no value of its type")
     return ActorStatus(**values)
+
+
+def _curiosity(content: Any) -> CuriosityStatus:
+    match content:
+        case {
+            "steps": int(steps),
+            "reward": float(reward),
+            "entropy": float(entropy),
+            "value": float(value),
+            "errors": [*errors],
+            "persistence": [*persistence],
+        } if all(type(one) is float for one in (*errors, *persistence)):
+            return CuriosityStatus(
+                steps=steps,
+                reward=reward,
+                entropy=entropy,
+                value=value,
+                errors=tuple(cast(list[float], errors)),
+                persistence=tuple(cast(list[float], persistence)),
+            )
+        case _:
+            raise WireError("curiosity is none")
 
 
 def _counts(content: Any) -> WriterCounts:

@@ -69,11 +69,12 @@ def explore(words: list[str]) -> int:
 
 def _compare(plan: Plan, *, jobs: int) -> int:
     plan.out.mkdir(parents=True, exist_ok=True)
-    config = plan.out / "config.yaml"
-    text = to_yaml(plan.run)
-    if config.exists() and config.read_text("utf-8") != text:
-        raise ConfigError("out", str(plan.out), "holds lives of another configuration: name another folder")
-    config.write_text(text, "utf-8")
+    for name, text in (("config.yaml", to_yaml(plan.run)), ("encoder.txt", f"{plan.encoder}\n")):
+        file = plan.out / name
+        if file.exists() and file.read_text("utf-8") != text:
+            allowed = f"holds lives of another configuration ({name}): name another folder"
+            raise ConfigError("out", str(plan.out), allowed)
+        file.write_text(text, "utf-8")
     with Progress() as progress:
         bars = {life: progress.add_task(f"{life[0]} {life[1]}", total=1.0) for life in plan.lives()}
         for life in plan.lives():

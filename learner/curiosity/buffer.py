@@ -7,7 +7,7 @@ import json
 import logging
 from collections import deque
 from pathlib import Path
-from typing import Any, override
+from typing import Any, NamedTuple, override
 
 import numpy as np
 import safetensors.numpy
@@ -21,7 +21,23 @@ from common.curiosity.rollout import Rollout
 _log = logging.getLogger(__name__)
 
 
-class RolloutBuffer(DataBuffer[Any, list[Rollout]]):
+class Rollouts(NamedTuple):
+    """What a buffer holds.
+
+    Attributes:
+        kept: The newest, oldest first.
+        taken: How many were ever taken: the last one's number.
+    """
+
+    kept: list[Rollout]
+    taken: int
+
+    def since(self, number: int) -> list[Rollout]:
+        """Those that were taken after the one with this number, as far as they are still here."""
+        return self.kept[max(0, len(self.kept) - (self.taken - number)) :] if self.taken > number else []
+
+
+class RolloutBuffer(DataBuffer[Any, Rollouts]):
     """Keeps the newest, in the order in which they came. What is no rollout of this system is counted and left out.
 
     Args:
@@ -46,8 +62,8 @@ class RolloutBuffer(DataBuffer[Any, list[Rollout]]):
             "joined": (np.bool_, (steps,)),
             "hidden": (np.float32, (config.dynamics.depth, memory)),
         }
-        self.refused = 0
-        """Data that were no rollouts."""
+        self.taken = self.refused = 0
+        """Data that were rollouts, and data that were none."""
 
     @override
     def add(self, data: Any) -> None:
@@ -56,6 +72,7 @@ class RolloutBuffer(DataBuffer[Any, list[Rollout]]):
             self.refused += 1
             _log.error("no rollout: %s", reason)
         else:
+            self.taken += 1
             self._kept.append(Rollout.of_value(data))
 
     def _fault(self, data: Any) -> str:
@@ -76,8 +93,8 @@ class RolloutBuffer(DataBuffer[Any, list[Rollout]]):
         return ""
 
     @override
-    def get_data(self) -> list[Rollout]:
-        return list(self._kept)
+    def get_data(self) -> Rollouts:
+        return Rollouts(list(self._kept), self.taken)
 
     @override
     def __len__(self) -> int:
@@ -89,15 +106,15 @@ class RolloutBuffer(DataBuffer[Any, list[Rollout]]):
         if self._kept:
             columns = {name: np.stack([getattr(one, name) for one in self._kept]) for name in self._shapes}
             safetensors.numpy.save_file(columns, path.with_suffix(".safetensors"))
-        state = {"actors": [one.actor for one in self._kept], "refused": self.refused}
+        state = {"actors": [one.actor for one in self._kept], "taken": self.taken, "refused": self.refused}
         path.with_suffix(".json").write_text(json.dumps(state), "utf-8")
 
     @override
     def load_state(self, path: Path) -> None:
         state = json.loads(path.with_suffix(".json").read_text("utf-8"))
         self._kept.clear()
-        self.refused = state["refused"]
         if state["actors"]:
             columns = safetensors.numpy.load_file(path.with_suffix(".safetensors"))
             for number, actor in enumerate(state["actors"]):
                 self.add({"actor": actor} | {name: column[number] for name, column in columns.items()})
+        self.taken, self.refused = state["taken"], state["refused"]

@@ -17,10 +17,13 @@ from common.curiosity.dynamics import ForwardDynamics
 from common.curiosity.models import DYNAMICS, PAST
 from common.curiosity.rollout import ROLLOUTS, Rollout
 from learner.curiosity.advantage import rewarded
+from learner.curiosity.buffer import Rollouts
 from learner.curiosity.pace import SyncPace
 
 _ADAM = "adam"
 _MAX_GRADIENT = 1.0
+_MOST = 16
+"""Gradient steps of one training, at most: a pause waits for its end; what is owed beyond is done in the next."""
 
 
 class DynamicsTrainer(TorchTrainer):
@@ -36,12 +39,13 @@ class DynamicsTrainer(TorchTrainer):
     """
 
     def __init__(self, config: CuriosityConfig, *, seed: int, pause: Any = lambda: None) -> None:
-        super().__init__(ROLLOUTS, min_buffer_size=1, min_new_data_count=1)
+        super().__init__(ROLLOUTS)
         self._config = config
         self._random = np.random.default_rng(seed)
         self._pause = pause
         self._pace = SyncPace(config.sync)
-        self._seen = 0.0
+        self._seen = 0
+        self._new: list[Rollout] = []
         self._owed = 0.0
         self.steps = 0
         """Gradient steps."""
@@ -68,26 +72,23 @@ class DynamicsTrainer(TorchTrainer):
 
     @override
     def is_trainable(self) -> bool:
-        before = self._previous_training_time
-        if not super().is_trainable():
-            return False
-        self._owed += self._rollouts.count_data_added_since(before) * self._config.dynamics.replay_ratio
-        return True
+        self._rollouts.update()
+        found: Rollouts = self._rollouts.get_data()
+        self._owed += (found.taken - self._seen) * self._config.dynamics.replay_ratio
+        self._new += found.since(self._seen)
+        self._seen = found.taken
+        return bool(found.kept) and self._owed >= self._config.dynamics.batch
 
     @override
     def train(self) -> None:
         config = self._config.dynamics
-        rollouts: list[Rollout] = self._rollouts.get_data()
-        if config.max_age and rollouts:
-            newest = max(int(rollout.versions[-1]) for rollout in rollouts)
-            rollouts = [rollout for rollout in rollouts if newest - int(rollout.versions[0]) <= config.max_age]
-        if not rollouts:
-            return
-        # What was just seen sets the scale, once each.
-        self._model.model.norm.update(_tensor(rollouts[-1].features, self._device))
+        rollouts = self._fit(self._rollouts.get_data().kept)
+        for rollout in self._fit(self._new):  # what was just seen sets the scale, once each
+            self._model.model.norm.update(_tensor(rollout.features, self._device))
+        self._new = []
         losses: list[Tensor] = []
         counted: list[float] = []
-        while self._owed >= config.batch:
+        while rollouts and self._owed >= config.batch and len(losses) < _MOST:
             self._owed -= config.batch
             drawn = [rollouts[number] for number in self._random.integers(len(rollouts), size=config.batch)]
             each, share = self._step(drawn)
@@ -97,6 +98,14 @@ class DynamicsTrainer(TorchTrainer):
         if losses:
             self.losses = tuple(torch.stack(losses).mean(0).tolist())
             self.masked = 1.0 - float(np.mean(counted))
+        else:
+            self._owed = 0.0  # nothing that may be trained on
+
+    def _fit(self, rollouts: list[Rollout]) -> list[Rollout]:
+        """Those that do not lie too many versions of the encoder behind the newest."""
+        age = self._config.dynamics.max_age
+        newest = max((int(rollout.versions[-1]) for rollout in rollouts), default=0)
+        return [rollout for rollout in rollouts if not age or newest - int(rollout.versions[0]) <= age]
 
     @property
     def _device(self) -> torch.device:
@@ -140,14 +149,19 @@ class DynamicsTrainer(TorchTrainer):
     @override
     def save_state(self, path: Path) -> None:
         super().save_state(path)
-        state = {"steps": self.steps, "owed": self._owed, "random": self._random.bit_generator.state}
+        state = {
+            "steps": self.steps,
+            "owed": self._owed,
+            "seen": self._seen,
+            "random": self._random.bit_generator.state,
+        }
         (path / "dynamics.json").write_text(json.dumps(state), "utf-8")
 
     @override
     def load_state(self, path: Path) -> None:
         super().load_state(path)
         state = json.loads((path / "dynamics.json").read_text("utf-8"))
-        self.steps, self._owed = state["steps"], state["owed"]
+        self.steps, self._owed, self._seen = state["steps"], state["owed"], state["seen"]
         self._random.bit_generator.state = state["random"]
 
 

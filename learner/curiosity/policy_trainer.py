@@ -19,6 +19,7 @@ from common.curiosity.models import POLICY
 from common.curiosity.policy import PolicyValue
 from common.curiosity.rollout import ROLLOUTS, Rollout
 from learner.curiosity.advantage import RewardScale, estimate_advantages, rewarded
+from learner.curiosity.buffer import Rollouts
 
 _ADAM = "adam"
 
@@ -100,12 +101,12 @@ class PolicyTrainer(TorchTrainer):
     """
 
     def __init__(self, config: CuriosityConfig, *, seed: int, pause: Any = lambda: None) -> None:
-        super().__init__(ROLLOUTS, min_new_data_count=config.policy.rollouts)
+        super().__init__(ROLLOUTS)
         self._config = config
         self._random = torch.Generator().manual_seed(seed)
         self._pause = pause
         self._scale = RewardScale()
-        self._new = 0
+        self._used = 0
         self.trainings = 0
         """Sets of rollouts that were trained on."""
         self.diagnostics: dict[str, float] = {}
@@ -127,12 +128,9 @@ class PolicyTrainer(TorchTrainer):
 
     @override
     def is_trainable(self) -> bool:
-        before = self._previous_training_time
-        trainable = super().is_trainable()
-        if trainable:
-            came = self._rollouts.count_data_added_since(before)
-            self._new = came - self._rollouts.count_data_added_since(self._previous_training_time)
-        return trainable
+        self._rollouts.update()
+        found: Rollouts = self._rollouts.get_data()
+        return found.taken - self._used >= self._config.policy.rollouts
 
     @override
     def train(self) -> None:
@@ -152,10 +150,11 @@ class PolicyTrainer(TorchTrainer):
         self._model.model.norm.update(steps.features_ND)
 
     def _fresh(self) -> list[Rollout]:
-        """The rollouts that made this training due; those that came since are of the next."""
-        found: list[Rollout] = self._rollouts.get_data()
-        end = len(found) - self._rollouts.count_data_added_since(self._previous_training_time)
-        return found[max(0, end - self._new) : end]
+        """The rollouts that were in no training yet."""
+        found: Rollouts = self._rollouts.get_data()
+        fresh = found.since(self._used)
+        self._used = found.taken
+        return fresh
 
     def _prepare(self, rollouts: list[Rollout]) -> Steps:
         config = self._config.policy
@@ -203,13 +202,13 @@ class PolicyTrainer(TorchTrainer):
     def save_state(self, path: Path) -> None:
         super().save_state(path)
         random = self._random.get_state().numpy().tobytes().hex()  # pyright: ignore[reportUnknownMemberType]
-        state = {"trainings": self.trainings, "scale": self._scale.state(), "random": random}
+        state = {"trainings": self.trainings, "used": self._used, "scale": self._scale.state(), "random": random}
         (path / "policy.json").write_text(json.dumps(state), "utf-8")
 
     @override
     def load_state(self, path: Path) -> None:
         super().load_state(path)
         state = json.loads((path / "policy.json").read_text("utf-8"))
-        self.trainings = state["trainings"]
+        self.trainings, self._used = state["trainings"], state["used"]
         self._scale.restore(state["scale"])
         self._random.set_state(torch.frombuffer(bytearray.fromhex(state["random"]), dtype=torch.uint8))

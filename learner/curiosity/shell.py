@@ -4,11 +4,14 @@ rollouts ─► Redis ─► feed ─► buffer ─► DynamicsTrainer, PolicyTr
 """
 
 import json
+import logging
 import os
+import threading
 import time as wall
 from functools import partial
 from typing import Any
 
+import redis
 import torch
 
 from common import saved_files
@@ -18,6 +21,7 @@ from common.config import RunConfig
 from common.curiosity.models import training_models
 from common.curiosity.rollout import ROLLOUTS
 from common.curiosity.status import TrainersStatus
+from common.errors import EngramError
 from common.metrics import Metrics
 from common.model_channel import RedisModelSink
 from common.process import settle
@@ -36,6 +40,8 @@ _PAUSE = 0.2
 """Seconds that a call waits for the training under way; the next call goes on waiting."""
 _PATIENCE = 10.0
 _ENDING = 30.0
+
+_log = logging.getLogger(__name__)
 
 
 class CuriosityShell:
@@ -56,7 +62,9 @@ class CuriosityShell:
         torch.optim.SGD([torch.zeros(1)])
         self._stream = stream
         self._budget = Budget(config.share, cpu=wall.process_time)
-        self._paused = False
+        self._steering = threading.Lock()
+        self._wanted = self._paused = False
+        self._fed_before = 0
         self._beats = 0
         self._buffer = RolloutBuffer(config, run.learner.model.dim)
         self._trainers = trainers(config, seed=run.seed, pause=self._breathe)
@@ -109,7 +117,7 @@ class CuriosityShell:
         assert isinstance(dynamics, DynamicsTrainer)
         assert isinstance(policy, PolicyTrainer)
         return TrainersStatus(
-            rollouts=counts["fed"],
+            rollouts=self._fed() - self._buffer.refused,
             missed=counts["missed"],
             refused=counts["refused"] + self._buffer.refused,
             kept=len(self._buffer),
@@ -124,50 +132,62 @@ class CuriosityShell:
 
     def pause(self) -> None:
         """Stands still after the training under way; system time of this process with it."""
-        self._paused = self._host.pause(_PAUSE)
+        self._wanted = True
+        with self._steering:
+            self._paused = self._wanted and self._host.pause(_PAUSE)
 
     def resume(self) -> None:
         """Trains again."""
-        self._paused = False
-        self._host.resume(ClockReading.take())
+        self._wanted = False
+        with self._steering:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._wanted:
+            self._paused = False
+            self._host.resume(ClockReading.take())
 
     def state(self) -> bytes | None:
         """Everything to go on from: models, rollouts, optimisers, normalisers, how far the stream was read.
 
-        Stands still for it, after the training under way.
+        Stands still for it, after the training under way; None where that takes too long.
         """
-        stood = self._paused
-        end = wall.monotonic() + _PATIENCE
-        while not self._paused and wall.monotonic() < end:
-            self.pause()
-        try:
-            return self._saved() if self._paused else None
-        finally:
-            if not stood:
-                self.resume()
+        with self._steering:
+            try:
+                return self._saved() if self._host.pause(_PATIENCE) else None
+            finally:
+                self._go_on()
 
     def stop(self, drain: float) -> tuple[TrainersStatus, bytes | None]:
         """Reads what is left, and hands over the last status and state."""
         self._heartbeat.close()
-        self._host.stop(_ENDING)
-        self._host.drain(drain)
-        state = self._saved()
+        with self._steering:
+            self._host.stop(_ENDING)
+            try:
+                self._host.drain(drain)
+            except (EngramError, redis.RedisError) as error:
+                _log.error("not all rollouts were read at the end: %s", error)
+            state = self._saved()
         status = self.status()
         self.metrics.close()
         return status, state
 
     def _saved(self) -> bytes:
-        files: dict[str, bytes] = {}
-        for name in ("models", "data", "trainers"):
-            files |= self._host.save(name)
-        files["reader"] = json.dumps({"stream": self._stream, "positions": self._host.positions()}).encode()
+        data, positions = self._host.save_read()
+        files = {**data, **self._host.save("models"), **self._host.save("trainers")}
+        reader = {"stream": self._stream, "positions": positions, "fed": self._fed()}
+        files["reader"] = json.dumps(reader).encode()
         return saved_files.pack(files)
+
+    def _fed(self) -> int:
+        return self._fed_before + self._host.check()["fed"]
 
     def _positions(self, saved: bytes | None) -> dict[str, dict[str, int]]:
         """Where to read on; a new stream has none of the old entries, and what was unread in the old one is missed."""
         if saved is None:
             return {}
         reader: dict[str, Any] = json.loads(saved)
+        self._fed_before = reader["fed"]
         moved: dict[str, int] = {} if reader["stream"] == self._stream else {"seq": 0, "whole": 0}
         return {actor: position | moved for actor, position in reader["positions"].items()}
 

@@ -12,6 +12,7 @@ from actors.coverage import Coverage
 from actors.track import TrackLog
 from common.config.script import parse_script
 from common.curiosity.controls import HEADS
+from common.errors import ConfigError
 from common.messages import Labels, Observation
 from deploy.ways import cells, pieces, tracks, walls
 
@@ -95,3 +96,8 @@ def test_ways_are_cut_where_they_jump_and_walls_are_of_the_map() -> None:
     assert pieces([[0, 0]]) == []
     assert len(walls("freedoom2:map01")) > 100
     assert len(walls("somewhere else")) == 0
+
+
+def test_the_curious_agent_needs_an_encoder() -> None:
+    with pytest.raises(ConfigError, match="must be another where nothing is learned"):
+        make_agent("curious", AgentSettings(seed=0))

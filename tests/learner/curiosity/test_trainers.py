@@ -52,6 +52,9 @@ class System:
         for rollout in rollouts:
             self._collector.collect(rollout.as_value())
 
+    def feed_raw(self, value: Any) -> None:
+        self._collector.collect(value)
+
     def run(self) -> list[str]:
         return [name for name, trainer in self.trainers.items() if trainer.run()]
 
@@ -202,4 +205,13 @@ def test_what_is_no_rollout_is_counted_and_left_out() -> None:
     ]
     for value in (*bad, good):
         buffer.add(value)
-    assert (buffer.refused, len(buffer)) == (len(bad), 1)
+    assert (buffer.refused, buffer.taken, len(buffer)) == (len(bad), 1, 1)
+
+
+def test_refused_data_make_no_training_due() -> None:
+    system = System()
+    for _ in range(8):
+        system.feed_raw({"no": "rollout"})
+    assert system.run() == []
+    system.feed(*(make_rollout(seed=number) for number in range(4)))
+    assert set(system.run()) == {DYNAMICS_TRAINER, POLICY_TRAINER}
