@@ -4,8 +4,17 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 
-from actors.agents.grid_map import Cell, cell_of
 from common.messages import Observation
+
+CELL = 64.0
+"""Side of a cell, map units."""
+
+type Cell = tuple[int, int]
+
+
+def cell_of(x: float, y: float) -> Cell:
+    """Returns the cell of a point."""
+    return math.floor(x / CELL), math.floor(y / CELL)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

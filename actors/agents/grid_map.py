@@ -13,16 +13,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.coverage import Cell, cell_of
 from actors.worlds.terrain import Crossing, Point, Terrain
 
-CELL = 64.0
-"""Side of a cell, map units."""
 SPOT = 32.0
 """Side of a spot, map units; the player is as wide."""
 UNITS_PER_DEPTH = 1.83
 """Map units for each step of `Labels.depth`."""
 
-type Cell = tuple[int, int]
 type Spot = tuple[int, int]
 
 _NEIGHBOURS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
@@ -45,11 +43,6 @@ _DOOR_COST = 4.0
 _HALF_WIDTH = 14.0
 _FAILURE_COST = 60.0
 """Spots of detour that a spot is worth for each time that it could not be entered."""
-
-
-def cell_of(x: float, y: float) -> Cell:
-    """Returns the cell of a point."""
-    return math.floor(x / CELL), math.floor(y / CELL)
 
 
 def spot_of(x: float, y: float) -> Spot:

@@ -65,12 +65,12 @@ def tell(agents: Iterable[CuriosityStatus | None], trainers: TrainersStatus) -> 
         agents: What is known of each agent's.
         trainers: Their trainers.
     """
-    trained = f"{trainers.trainings:,} trainings of the policy, {trainers.updates:,} steps of the dynamics"
+    trained = f"policy {trainers.trainings:,} trainings, dynamics {trainers.updates:,} steps"
     known = [one for one in agents if one is not None and one.persistence and one.persistence[0]]
     if not known:
         return trained
     off = mean(one.errors[0] / one.persistence[0] for one in known)
     return (
         f"reward {mean(one.reward for one in known):.2f}, entropy {mean(one.entropy for one in known):.2f} nats, "
-        f"next step {off:.2f} × as far off as no change, {trained}"
+        f"error {off:.2f} of no change's, {trained}"
     )

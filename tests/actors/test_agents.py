@@ -13,7 +13,7 @@ from pamiq_core.model import InferenceModel, InferenceModelsDict
 
 from actors.agents import AgentSettings, make_agent
 from actors.agents.explorer import ExplorerAgent
-from actors.agents.grid_map import cell_of
+from actors.coverage import cell_of
 from actors.worlds.doom import DoomEnvironment
 from common.config.run import WorldConfig
 from common.errors import ConfigError

@@ -23,6 +23,7 @@ from actors.__main__ import main
 from actors.lease import Lease, take_number
 from common.config import RunConfig
 from common.config.presets import preset
+from common.curiosity.status import CuriosityStatus
 from common.errors import ConfigError, WireError
 from common.status import ActorStatus, WriterCounts
 from common.stream import StreamKeys, connect
@@ -209,7 +210,17 @@ def test_what_is_wanted_is_read_as_it_was_written(client: redis.Redis) -> None:
         client.set(keys.run, broken)
         with pytest.raises(ConfigError):
             read_run(client, keys)
-    status = ActorStatus(name="actor-1", world="w", counts=WriterCounts(captured=3, dropped={"died": 1}), fps=9.5)
+    status = ActorStatus(
+        name="actor-1",
+        world="w",
+        counts=WriterCounts(captured=3, dropped={"died": 1}),
+        fps=9.5,
+        covered={"w": 4},
+        curiosity=CuriosityStatus(
+            steps=3, reward=0.5, entropy=3.9, value=0.1, errors=(0.5, 0.6), persistence=(0.7, 0.8)
+        ),
+        rollouts=WriterCounts(captured=1, written=1),
+    )
     tell_status(client, keys, status)
     assert {name: told for name, (_, told) in read_statuses(client, keys).items()} == {"actor-1": status}
     cast(Any, client).hset(keys.statuses, "actor-2", cast(Any, msgpack).packb({"name": "actor-1"}))
