@@ -46,6 +46,5 @@ def _table(found: dict[str, list[Track]]) -> str:
         [world, f"{len(ways):,}", f"{mean(map(cells, ways)):.0f}", f"{cells([spot for way in ways for spot in way]):,}"]
         for world, ways in sorted(found.items())
     ]
-    return table(
-        ("world", "visits", "cells a visit", "cells ever"), rows, "Cells are squares of 64 map units, two metres."
-    )
+    head = ("world", "visits", "cells a visit", "cells ever")
+    return table(head, rows, "Cells entered", notes=("Cells are squares of 64 map units, two metres.",))
