@@ -7,7 +7,7 @@
     driver, twice a second: status of each part ─► live view · metrics.jsonl · Prometheus
                             console, edge actors ◄─► pause, resume, save, shut down
                             silence or death    ─► start anew · events.jsonl
-                            every minute        ─► learner.snapshot(), evaluator.state() ─► disk (writer threads)
+                            every minute        ─► learner.snapshot(), state() of the others ─► disk (writer threads)
                             new rows            ─► evaluations.jsonl ─► times of memory so far
 
 The driver waits for nothing but the clock: every question to a part is asked now and its answer fetched when it is
@@ -34,14 +34,7 @@ from common.config import RunConfig
 from common.curiosity.status import TrainersStatus
 from common.errors import EngramError, RunError
 from common.metrics import Metrics, rows
-from common.status import (
-    ActorStatus,
-    EvaluatorStatus,
-    LearnerStatus,
-    RunStatus,
-    StoreStatus,
-    together,
-)
+from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus, together
 from deploy.checkpointing import Checkpointer
 from deploy.cluster import LocalCluster
 from deploy.control.panel import ControlPanel

@@ -78,6 +78,7 @@ class TrainerHost:
         stream: Id of the stream.
         sink: Where models are published.
         clock: System time of the control thread's process.
+        rest: Seconds between two looks of the trainers' thread whether one may train; pamiq-core's loop never rests.
         positions: Where to read on, as `save_read` gave it; the beginning of the stream by default.
     """
 
@@ -91,6 +92,7 @@ class TrainerHost:
         stream: str,
         sink: ModelSink,
         clock: ClockReading,
+        rest: float = 0.0,
         positions: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         self._models = PublishedModels(models(), sink)
@@ -112,6 +114,7 @@ class TrainerHost:
         self._feed = threading.Thread(target=self._run_feed, name="feed", daemon=True)
         self._failure: BaseException | None = None
         self._host = ThreadHost(KeptTraining(self._trainers, self._look), clock)
+        self._rest = rest
         self.rounds = 0
         """How often the trainers' thread went round."""
 
@@ -195,6 +198,8 @@ class TrainerHost:
     def _look(self) -> None:
         self.rounds += 1
         self._check_feed()
+        if self._rest:
+            self._closing.wait(self._rest)
 
     def _check_feed(self) -> None:
         if self._failure is not None:

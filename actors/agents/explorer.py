@@ -55,12 +55,7 @@ class ExplorerAgent(SightedAgent):
     @classmethod
     @override
     def from_settings(cls, settings: AgentSettings) -> Self:
-        return cls(
-            seed=settings.seed,
-            encoder=settings.encoder,
-            collector=settings.collector,
-            boredom=settings.boredom,
-        )
+        return cls(seed=settings.seed, **settings.senses)
 
     @property
     def cells(self) -> int:

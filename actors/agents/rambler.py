@@ -42,12 +42,7 @@ class RamblerAgent(SightedAgent):
     @classmethod
     @override
     def from_settings(cls, settings: AgentSettings) -> Self:
-        return cls(
-            seed=settings.seed,
-            encoder=settings.encoder,
-            collector=settings.collector,
-            boredom=settings.boredom,
-        )
+        return cls(seed=settings.seed, **settings.senses)
 
     @override
     def decide(self, observation: Observation, *, bored: bool) -> Action:

@@ -30,12 +30,7 @@ class ScriptedAgent(SightedAgent):
     @classmethod
     @override
     def from_settings(cls, settings: AgentSettings) -> Self:
-        return cls(
-            script=settings.script,
-            encoder=settings.encoder,
-            collector=settings.collector,
-            boredom=settings.boredom,
-        )
+        return cls(script=settings.script, **settings.senses)
 
     @override
     def decide(self, observation: Observation, *, bored: bool) -> Action:

@@ -1,8 +1,17 @@
 """What an agent is made by."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from common.config.curiosity import CuriosityConfig
+
+
+class Senses(TypedDict):
+    """What every agent that sees takes: see `AgentSettings`."""
+
+    encoder: str | None
+    collector: str | None
+    boredom: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,3 +35,8 @@ class AgentSettings:
     actor: str = "actor-0"
     script: str = ""
     curiosity: CuriosityConfig = CuriosityConfig()
+
+    @property
+    def senses(self) -> Senses:
+        """The part of it that every agent takes."""
+        return {"encoder": self.encoder, "collector": self.collector, "boredom": self.boredom}

@@ -15,7 +15,7 @@ class StillAgent(SightedAgent):
     @classmethod
     @override
     def from_settings(cls, settings: AgentSettings) -> Self:
-        return cls(encoder=settings.encoder, collector=settings.collector, boredom=settings.boredom)
+        return cls(**settings.senses)
 
     @override
     def decide(self, observation: Observation, *, bored: bool) -> Action:

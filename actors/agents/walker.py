@@ -70,12 +70,7 @@ class WalkerAgent(SightedAgent):
     @classmethod
     @override
     def from_settings(cls, settings: AgentSettings) -> Self:
-        return cls(
-            seed=settings.seed,
-            encoder=settings.encoder,
-            collector=settings.collector,
-            boredom=settings.boredom,
-        )
+        return cls(seed=settings.seed, **settings.senses)
 
     @override
     def decide(self, observation: Observation, *, bored: bool) -> Action:

@@ -39,6 +39,8 @@ PART = "curiosity"
 _PAUSE = 0.2
 """Seconds that a call waits for the training under way; the next call goes on waiting."""
 _PATIENCE = 10.0
+_REST = 0.01
+"""Seconds between two looks whether a trainer may train."""
 _ENDING = 30.0
 
 _log = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class CuriosityShell:
             stream=rollouts_of(stream),
             sink=RedisModelSink(connect(run.redis_url), stream),
             clock=ClockReading.take(),
+            rest=_REST,
             positions=self._positions(files.pop("reader", None)),
         )
         for name in ("models", "data", "trainers") if files else ():
