@@ -58,7 +58,7 @@ type: $(STAMP)  ## pyright, strict
 
 lock: $(STAMP)  ## Pin the newest versions that fit pyproject.toml, with hashes and without URLs
 	@$(UV) pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url --upgrade \
-		--group dev --extra screen --extra vrchat pyproject.toml -o requirements.lock
+		--group dev --extra cluster --extra screen --extra vrchat pyproject.toml -o requirements.lock
 	@$(UV) pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url \
 		--constraint requirements.lock --group edge -o requirements-edge.lock
 
