@@ -19,7 +19,7 @@ except PackageNotFoundError:
     __version__ = "0+unknown"
 
 
-def _check_parts() -> None:
+def check_parts() -> None:
     """Makes sure that our short package names are ours: any file called `common.py` could shadow one.
 
     Raises:
@@ -36,7 +36,7 @@ def _check_parts() -> None:
             )
 
 
-_check_parts()
+check_parts()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,6 @@
 """`python -m actors`: an actor on a host that is no Ray node, such as the PC that VRChat runs on."""
 
 import logging
-import os
 import re
 import signal
 import sys
@@ -13,13 +12,15 @@ from urllib.parse import urlsplit
 import redis
 import tyro
 
+from actors.belongings import state_folder
 from common.config import RunConfig
 from common.config.run import WorldConfig
 from common.config.units import ByteCount, Seconds
 from common.errors import ConfigError, EngramError
-from common.options import URL_VARIABLE, take_option
+from common.options import URL_VARIABLE, secret, take_option
+from common.signing import adopt, given_key
 from common.status import ActorStatus
-from common.stream import StreamKeys, check_server, connect, redact
+from common.stream import StreamKeys, check_login, connect, redact
 from common.stream.control import read_run, runs_on
 
 _DESCRIPTION = """\
@@ -88,9 +89,10 @@ def _live(words: list[str]) -> int:
     if "-h" in words or "--help" in words:
         _parse(words, Edge())
         return 0
-    url = take_option(words, "--redis-url")[1] or os.environ.get(URL_VARIABLE, "")
+    url = take_option(words, "--redis-url")[1] or secret(URL_VARIABLE)
     _check_url(url, plain="--plain" in words)
-    check_server(url, budget=0, stream="edge")
+    check_login(url)
+    adopt(given_key())
     with connect(url) as client:
         stream = _choose(runs_on(client), take_option(words, "--stream")[1] or "")
         run = read_run(client, StreamKeys(stream))
@@ -103,7 +105,7 @@ def _live(words: list[str]) -> int:
         from actors.lease import take_number
         from common.process import settle
 
-        folder = Path(asked.folder) if asked.folder else _state_folder() / stream
+        folder = Path(asked.folder) if asked.folder else state_folder() / stream
         lease = take_number(client, StreamKeys(stream), run, folder=folder, number=_number(asked.number))
         settle(part=f"actor-{lease.index}", threads=run.actors.threads)
         _log.info("actor-%d of %s, journal in %s", lease.index, stream, folder)
@@ -186,13 +188,6 @@ def _number(text: str) -> int | None:
     if not text.isdecimal():
         raise ConfigError("number", text, "must be a number from 0")
     return int(text)
-
-
-def _state_folder() -> Path:
-    """Where programs keep what must outlive a restart."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")) / "engram"
-    return Path(os.environ.get("XDG_STATE_HOME", Path.home() / ".local/state")) / "engram"
 
 
 class _Screen:

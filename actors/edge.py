@@ -140,7 +140,8 @@ class EdgeActor:
         try:
             control = read_control(self._client, self._keys)
             self._answered = now
-            if control is not None and (self._control is None or control.told_ns != self._control.told_ns):
+            # An older command comes from who kept it, or was said before the driver's clock was set back.
+            if control is not None and (self._control is None or control.told_ns > self._control.told_ns):
                 self._control, self._heard = control, now
             if now >= self._next_renewal:
                 self._next_renewal = now + RENEW

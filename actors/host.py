@@ -62,6 +62,7 @@ class ActorHost:
         source: The weight registry.
         folder: Where the actor keeps its journal and its track, and the sensor its own log.
         state: What `state` of an earlier process of this actor gave, to go on from; None begins anew.
+        life: As `CaptureJournal` takes it.
     """
 
     def __init__(
@@ -73,14 +74,15 @@ class ActorHost:
         source: WeightSource,
         folder: Path,
         state: bytes | None = None,
+        life: int = 0,
     ) -> None:
         config = run.actors
         self.name = f"actor-{index}"
         keys = StreamKeys(stream)
         seed = run.seed * 1000 + index
         self._context = StepContext()
-        self._metrics = Metrics(Role.ACTOR)
-        self._journal = CaptureJournal(folder / f"{self.name}.journal")
+        self.metrics = Metrics(Role.ACTOR)
+        self._journal = CaptureJournal(folder / f"{self.name}.journal", life=life)
         self._writer = StreamWriter(
             lambda: connect(run.redis_url),
             keys=keys,
@@ -91,7 +93,7 @@ class ActorHost:
             spool_bytes=config.spool_bytes,
             codec=Codec(run.stream.codec),
             quality=run.stream.jpeg_quality,
-            written=lambda seconds: self._metrics.observe(Metric.ACTOR_WRITE_SECONDS, seconds),
+            written=lambda seconds: self.metrics.observe(Metric.ACTOR_WRITE_SECONDS, seconds),
         )
         self._collector = StreamCollector(
             buffer=BUFFER,
@@ -146,8 +148,8 @@ class ActorHost:
         self._asked: Future[bytes] | None = None
         self._captures: deque[int] = deque(maxlen=max(2, round(60 * config.fps)))
         self._works: deque[float] = deque(maxlen=600)
-        self._metrics.follow(self.status)
-        self.metrics_port = self._metrics.serve()
+        self.metrics.follow(self.status)
+        self.metrics_port = self.metrics.serve()
         self._closing = threading.Event()
         self._paused = threading.Event()
         self._resting = False
@@ -221,7 +223,7 @@ class ActorHost:
         self._track.close()
         if self._mind is not None:
             self._mind.close()
-        self._metrics.close()
+        self.metrics.close()
         last = self.status()
         self._journal.close()
         return last
@@ -307,16 +309,16 @@ class ActorHost:
             self._track.add(spot)
         self._first_ns = self._first_ns or seen.captured_ns
         if self._captures:
-            self._metrics.observe(Metric.ACTOR_INTERVAL_SECONDS, (seen.captured_ns - self._captures[-1]) / 1e9)
-        self._metrics.observe(Metric.ACTOR_STEP_SECONDS, seconds)
+            self.metrics.observe(Metric.ACTOR_INTERVAL_SECONDS, (seen.captured_ns - self._captures[-1]) / 1e9)
+        self.metrics.observe(Metric.ACTOR_STEP_SECONDS, seconds)
         self._captures.append(seen.captured_ns)
         self._works.append(seconds)
 
     def _note_version(self, info: VersionInfo) -> None:
         now = wall.time_ns()
-        self._metrics.observe(Metric.ACTOR_LIVE_SECONDS, (now - info.created_ns) / 1e9)
+        self.metrics.observe(Metric.ACTOR_LIVE_SECONDS, (now - info.created_ns) / 1e9)
         if info.gradient_ns:
-            self._metrics.observe(Metric.ACTOR_GLASS_SECONDS, (now - info.gradient_ns) / 1e9)
+            self.metrics.observe(Metric.ACTOR_GLASS_SECONDS, (now - info.gradient_ns) / 1e9)
 
     def _mean_fps(self) -> float:
         seen = self._context.observation

@@ -13,6 +13,7 @@ import redis
 from common.config import RunConfig
 from common.errors import ConfigError
 from common.stream import StreamKeys
+from common.wire import MAX_NAME
 
 TTL = 600
 """Seconds for which a number stays taken after its actor's last sign: longer than a network is usually gone."""
@@ -50,7 +51,8 @@ class Lease:
                 self._client.expire(self._key, TTL)
                 return ""
             if not _gone(holder):
-                return " process ".join(holder.decode(errors="replace").split(" ")[:2])
+                who = " process ".join(holder[:MAX_NAME].decode(errors="replace").split(" ")[:2])
+                return "".join(character for character in who if character.isprintable())
             self._free(holder)
         return "another process"
 

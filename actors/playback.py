@@ -63,7 +63,7 @@ class Playback:
         self._readers = ["learner", *(["evaluator"] if run.evaluator.enabled else [])]
         frame = run.world.image_size[0] * run.world.image_size[1] * 3
         self._room = max(1, run.stream.budget // run.actors.count // frame // 4)
-        self._metrics = Metrics(Role.ACTOR)
+        self.metrics = Metrics(Role.ACTOR)
         self._journal = CaptureJournal(folder / f"{self.name}.journal")
         self._begun_with = self._journal.captured
         self._writer = StreamWriter(
@@ -76,7 +76,7 @@ class Playback:
             spool_bytes=run.actors.spool_bytes,
             codec=Codec(run.stream.codec),
             quality=run.stream.jpeg_quality,
-            written=lambda seconds: self._metrics.observe(Metric.ACTOR_WRITE_SECONDS, seconds),
+            written=lambda seconds: self.metrics.observe(Metric.ACTOR_WRITE_SECONDS, seconds),
         )
         self._spool = max(1, round(run.actors.spool * run.actors.fps)) // 2
         self._captures: deque[int] = deque(maxlen=600)
@@ -87,8 +87,8 @@ class Playback:
         self._rounds = 0
         self._closing, self._paused = threading.Event(), threading.Event()
         self._failure: BaseException | None = None
-        self._metrics.follow(self.status)
-        self.metrics_port = self._metrics.serve()
+        self.metrics.follow(self.status)
+        self.metrics_port = self.metrics.serve()
         self._heartbeat = Heartbeat(
             connect(run.redis_url),
             keys=self._keys,
@@ -116,7 +116,7 @@ class Playback:
         self._thread.join(10.0)
         self._heartbeat.close()
         self._writer.close()
-        self._metrics.close()
+        self.metrics.close()
         last = self.status()
         self._journal.close()
         self._client.close()

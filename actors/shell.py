@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
+from actors.belongings import Belongings, pack, remove, state_folder, unpack
 from actors.host import ActorHost
 from actors.playback import Playback
 from common.config import RunConfig
 from common.process import settle
+from common.signing import adopt
 from common.status import ActorStatus
 from common.system_clock import Stood, set_behind
 from common.weights import WeightSource
@@ -16,6 +18,9 @@ class ActorShell:
     """Runs one `ActorHost`, or one recorded actor's `Playback`, in a process of its own.
 
     Args:
+        folder: Where it keeps its files; None for this host's own place for them.
+        belongings: What it brings along there, in a cluster.
+        key: Key that the run signs with; None for none.
         behind: Seconds that the run has stood still before, and since when it does so now, as `set_behind` takes them.
         state: What `state` of an earlier process of this actor gave. The others as there.
     """
@@ -27,16 +32,25 @@ class ActorShell:
         index: int,
         stream: str,
         source: WeightSource,
-        folder: Path,
+        folder: Path | None,
+        belongings: Belongings | None = None,
+        key: bytes | None = None,
         behind: Stood = (0.0, None),
         state: bytes | None = None,
     ) -> None:
         settle(part=f"actor-{index}", threads=run.actors.threads)
+        adopt(key)
         set_behind(*behind)
+        self._folder = folder = folder or state_folder() / stream
+        brought = belongings or Belongings(life=0)
+        unpack(folder, brought.files)
+        self._name = f"actor-{index}"
         self._host = (
             Playback(run, index=index, stream=stream, folder=folder)
             if run.playback.recording
-            else ActorHost(run, index=index, stream=stream, source=source, folder=folder, state=state)
+            else ActorHost(
+                run, index=index, stream=stream, source=source, folder=folder, state=state, life=brought.life
+            )
         )
         if behind[1] is not None:
             self._host.pause()
@@ -53,6 +67,10 @@ class ActorShell:
     def metrics_port(self) -> int:
         """TCP port of this process's Prometheus endpoint."""
         return self._host.metrics_port
+
+    def exposition(self) -> bytes:
+        """What the endpoint shows, for who cannot reach this host's loopback."""
+        return self._host.metrics.exposition()
 
     def intervals(self) -> list[float]:
         """Times between the captures of the last minute, seconds."""
@@ -77,3 +95,10 @@ class ActorShell:
     def stop(self) -> ActorStatus:
         """Stops capture, writes what waits, and says how it ended."""
         return self._host.close()
+
+    def belongings(self, *, leave: bool = False) -> dict[str, bytes]:
+        """Hands over the actor's files by name; with `leave`, it does not come back to this host."""
+        files = pack(self._folder, self._name)
+        if leave:
+            remove(self._folder, self._name)
+        return files

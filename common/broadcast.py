@@ -4,7 +4,8 @@
 
 A manifest is written only while all of its chunks are there, and chunks that get no manifest are removed. A reader
 trusts the manifest's hash alone: a payload whose chunks went away or changed under it is read again from the newest
-manifest. Nothing is unpickled and every size is bounded.
+manifest. Where the run has a key, the manifest is signed: whoever may write to the server can neither make weights nor
+bring old ones under a new number. Nothing is unpickled and every size is bounded.
 """
 
 import logging
@@ -19,6 +20,7 @@ import redis
 
 from common.errors import StreamError, WireError
 from common.messages import VersionInfo
+from common.signing import SIGNATURE_BYTES, Signer
 from common.weights import PayloadKind
 
 CHUNK = 4 * 2**20
@@ -31,6 +33,10 @@ ATTEMPTS = 3
 """Manifests that a reader tries before it gives up until its next look."""
 EXPIRY = 600
 """Seconds that chunks live unless a manifest names them as the newest."""
+
+_MANIFEST = "manifest"
+_SIGNED = 13
+"""Elements of a manifest with a signature."""
 
 _log = logging.getLogger(__name__)
 
@@ -72,8 +78,8 @@ class Manifest:
     length: int
     hash: bytes
 
-    def encode(self) -> bytes:
-        """Packs the manifest."""
+    def encode(self, signer: Signer | None = None) -> bytes:
+        """Packs the manifest, and signs it where there is a signer."""
         info = self.info
         head = [
             info.version,
@@ -86,21 +92,23 @@ class Manifest:
         ]
         body = [*head, dict(info.health), str(self.kind), self.chunks, self.length, self.hash]
         packed: Any = cast(Any, msgpack).packb(body)
+        if signer is not None:
+            packed = cast(Any, msgpack).packb([*body, signer.message(_MANIFEST, packed)])
         if len(packed) > MAX_MANIFEST:
             raise WireError(f"manifest: {len(packed)} bytes, at most {MAX_MANIFEST} are allowed")
         return packed
 
     @classmethod
-    def decode(cls, packed: bytes) -> "Manifest":
-        """Unpacks and checks a manifest.
+    def decode(cls, packed: bytes, signer: Signer | None = None) -> "Manifest":
+        """Unpacks and checks a manifest, and its signature where there is a signer.
 
         Raises:
-            WireError: Too long, malformed or inconsistent.
+            WireError: Too long, malformed, inconsistent, not signed or wrongly signed.
         """
         if len(packed) > MAX_MANIFEST:
             raise WireError(f"manifest: more than {MAX_MANIFEST} bytes")
         try:
-            content: Any = cast(Any, msgpack).unpackb(packed)
+            content: Any = _body(cast(Any, msgpack).unpackb(packed), signer)
             (
                 version,
                 step,
@@ -136,6 +144,17 @@ class Manifest:
             raise WireError(f"manifest: {type(error).__name__}: {error}") from None
 
 
+def _body(content: Any, signer: Signer | None) -> Any:
+    """What a manifest holds without its signature, once that is checked."""
+    *body, signature = content if len(content) == _SIGNED else [*content, b""]
+    if signer is not None:
+        whole = isinstance(signature, bytes) and len(signature) == SIGNATURE_BYTES
+        _require(whole, "not signed: it is not of this run")
+        packed: bytes = cast(Any, msgpack).packb(body)
+        _require(signer.said(_MANIFEST, packed, signature), "wrongly signed: of another run, or changed")
+    return body
+
+
 def _require(holds: bool, what: str) -> None:
     if not holds:
         raise ValueError(what)
@@ -148,6 +167,7 @@ def publish(
     payloads: Mapping[PayloadKind, bytes | memoryview],
     *,
     keep: int = 2,
+    key: bytes | None = None,
 ) -> bool:
     """Writes a version's payloads, then makes them the newest at once; where that fails, removes what it wrote.
 
@@ -157,6 +177,7 @@ def publish(
         info: What is known of the version; a held-back one is not shown to readers of `encoder`.
         payloads: The bytes, by kind.
         keep: Versions of each kind whose chunks stay.
+        key: Key that the manifest is signed with; that of this process by default, and none where it has none.
 
     Returns:
         False where Redis already holds this version or a newer one of some kind, and nothing was changed.
@@ -181,7 +202,7 @@ def publish(
         return True
     try:
         _write(client, keys, info.version, shown)
-        _commit(client, keys, manifests, names, older=older, keep=keep)
+        _commit(client, keys, manifests, names, older=older, keep=keep, signer=Signer.of(keys.stream, key))
     except BaseException:
         _withdraw(client, keys, info.version, manifests, names)
         raise
@@ -203,6 +224,7 @@ def _commit(
     *,
     older: Mapping[PayloadKind, Sequence[str]],
     keep: int,
+    signer: Signer | None,
 ) -> None:
     """Makes the chunks of these names the newest version, in one transaction that fails where one of them is gone."""
     with client.pipeline(transaction=True) as commit:
@@ -214,7 +236,7 @@ def _commit(
         for name in names:
             commit.persist(name)
         for kind, manifest in manifests.items():
-            commit.set(keys.manifest(kind), manifest.encode())
+            commit.set(keys.manifest(kind), manifest.encode(signer))
             newest = manifest.info.version
             commit.zadd(keys.kept(kind), {f"{newest}:{manifest.chunks}": newest})
             surplus = len(older[kind]) + 1 - keep
@@ -270,11 +292,13 @@ class RedisWeightSource:
     Args:
         client: Redis client that returns bytes.
         keys: Names of the keys.
+        key: Key that manifests must be signed with; that of this process by default, and none where it has none.
     """
 
-    def __init__(self, client: Any, keys: WeightKeys) -> None:
+    def __init__(self, client: Any, keys: WeightKeys, key: bytes | None = None) -> None:
         self._client = client
         self._keys = keys
+        self._signer = Signer.of(keys.stream, key)
 
     def pull_if_newer(
         self, version: int, kind: PayloadKind, wait: float = 0.0
@@ -294,7 +318,7 @@ class RedisWeightSource:
             packed: bytes = self._client.getrange(self._keys.manifest(kind), 0, MAX_MANIFEST)
             if not packed:
                 return None
-            manifest = Manifest.decode(packed)
+            manifest = Manifest.decode(packed, self._signer)
             if manifest.kind is not kind:
                 raise WireError(f"manifest: {manifest.kind} under the key of {kind}")
             if manifest.info.version <= version:

@@ -147,6 +147,7 @@ class Metric(Enum):
         "learner_rank_wait_seconds_total", "Time that this rank's host has waited for the others, idle rounds included."
     )
     LEARNER_STEP = _gauge("learner_step", "Optimiser steps of the weights; goes back with a rollback or a restart.")
+    LEARNER_PARAMETERS = _gauge("learner_parameters", "Numbers that are trained: context encoder and predictor.")
     LEARNER_IMAGES = _counter("learner_images_total", "Frames used in gradient steps.")
     LEARNER_SPEED = _gauge("learner_speed_images_per_second", "Frames used a second, over the last ten seconds.")
     LEARNER_LOSS = _gauge("learner_loss", "Mean I-JEPA loss of the last steps; alone no evidence of learning.")
@@ -194,6 +195,10 @@ class Metric(Enum):
     EVALUATOR_EVALUATIONS = _counter("evaluator_evaluations_total", "Evaluations finished by this process.")
     EVALUATOR_SKIPPED = _counter("evaluator_skipped_versions_total", "Versions that came and went unmeasured.")
     EVALUATOR_SECONDS = _gauge("evaluator_evaluation_seconds", "Length of the last evaluation.")
+    EVALUATOR_EVERY = _gauge("evaluator_interval_seconds", "Shortest time between two evaluations.")
+    EVALUATOR_AGE = _gauge(
+        "evaluator_age_seconds", "Time since the last evaluation ended; before the first, since it could begin."
+    )
     EVALUATOR_SHARE = _gauge("evaluator_core_share_ratio", "CPU seconds ÷ wall seconds since the start.")
     EVALUATOR_VERSION = _gauge("evaluator_weights_version", "Version of the last finished evaluation.")
     EVALUATOR_STEP = _gauge("evaluator_step", "Optimiser steps of that version.")
@@ -254,8 +259,15 @@ class Metric(Enum):
     DRIVER_DURATION = _gauge("driver_duration_seconds", "Length that the run will have; 0 for no end.")
     DRIVER_PHASE = _gauge("driver_phase", "1 for the phase that the run is in.", "phase")
     DRIVER_RESTARTS = _counter("driver_restarts_total", "Restarts of a part.", "process")
+    DRIVER_UNREACHABLE = _counter(
+        "driver_unreachable_parts_total", "Times that a part's metrics could not be fetched for Prometheus.", "process"
+    )
+    DRIVER_DISK_FREE = _gauge("driver_disk_free_bytes", "Bytes left on the disk of the run directory.")
     DRIVER_STORE_UP = _gauge("driver_store_up", "1 if the Redis server answered.")
     DRIVER_STORE_MEMORY = _gauge("driver_store_memory_bytes", "Memory used by the Redis server.")
+    DRIVER_STORE_LIMIT = _gauge(
+        "driver_store_limit_bytes", "Memory that the Redis server allows itself; 0 for no limit."
+    )
     DRIVER_STORE_BUDGET = _gauge("driver_store_budget_bytes", "Bytes that all streams may hold together.")
     DRIVER_STORE_RESTARTS = _counter("driver_store_restarts_total", "Times the embedded Redis server was brought back.")
     DRIVER_STORE_RELAYED = _gauge(

@@ -6,7 +6,8 @@
 | `jpeg` | frame uint8 [H, W, 3] | `H,W,3` | JFIF, 4:4:4, lossy |
 | `tensors` | an array, or arrays by name | number of arrays | safetensors; a lone array has the empty name |
 
-A decoder trusts no length that it has not checked: a JPEG's header must agree with `shape` before a pixel is decoded.
+A decoder trusts no length that it has not checked: a JPEG's header must agree with `shape`, and its length must be one
+that so many pixels can have, before a pixel is decoded.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,9 @@ from common.messages import Data
 
 MAX_SIDE = 8192
 MAX_TENSORS = 256
+MAX_RATIO = 256
+"""Times that a JPEG may be smaller than its picture: ours have at least 6 bits for 192 bytes, while a progressive one
+can be made of a few bytes and millions of pixels."""
 LONE = ""
 """Name of an array that stands alone."""
 
@@ -113,6 +117,8 @@ def _sides(shape: bytes) -> tuple[int, int, int]:
 
 
 def _jpeg(sides: tuple[int, int, int], packed: bytes) -> NDArray[np.uint8]:
+    if sides[0] * sides[1] * 3 > MAX_RATIO * len(packed):
+        raise WireError(f"data: a JPEG of {len(packed)} bytes for a frame of shape {sides}")
     try:
         height, width = simplejpeg.decode_jpeg_header(packed)[:2]
         if (height, width) != sides[:2]:

@@ -151,6 +151,7 @@ def _learner(status: LearnerStatus) -> Iterator[Sample]:
     yield Sample(Metric.LEARNER_RANKS, status.ranks)
     yield Sample(Metric.LEARNER_RANK_WAIT, status.rank_wait_seconds)
     yield Sample(Metric.LEARNER_STEP, status.step)
+    yield Sample(Metric.LEARNER_PARAMETERS, status.parameters)
     yield Sample(Metric.LEARNER_IMAGES, status.images)
     yield Sample(Metric.LEARNER_SPEED, status.images_per_second)
     yield Sample(Metric.LEARNER_LOSS, status.loss)
@@ -184,6 +185,8 @@ def _evaluator(status: EvaluatorStatus) -> Iterator[Sample]:
     yield Sample(Metric.EVALUATOR_EVALUATIONS, status.evaluations)
     yield Sample(Metric.EVALUATOR_SKIPPED, status.skipped)
     yield Sample(Metric.EVALUATOR_SECONDS, status.seconds)
+    yield Sample(Metric.EVALUATOR_EVERY, status.every)
+    yield Sample(Metric.EVALUATOR_AGE, status.age)
     yield Sample(Metric.EVALUATOR_SHARE, status.core_share)
     yield Sample(Metric.EVALUATOR_VERSION, status.version)
     yield Sample(Metric.EVALUATOR_STEP, status.step)
@@ -206,9 +209,13 @@ def _driver(status: RunStatus) -> Iterator[Sample]:
     yield Sample(Metric.DRIVER_ELAPSED, status.elapsed)
     yield Sample(Metric.DRIVER_DURATION, status.duration)
     yield from _one_of(Metric.DRIVER_PHASE, PHASES, status.phase)
-    yield from _by_name(Metric.DRIVER_RESTARTS, status.restarts)
+    none = dict.fromkeys(status.parts, 0)
+    yield from _by_name(Metric.DRIVER_RESTARTS, none | dict(status.restarts))
+    yield from _by_name(Metric.DRIVER_UNREACHABLE, none | dict(status.unreachable))
+    yield Sample(Metric.DRIVER_DISK_FREE, status.disk_free)
     yield Sample(Metric.DRIVER_STORE_UP, status.store.up)
     yield Sample(Metric.DRIVER_STORE_MEMORY, status.store.memory)
+    yield Sample(Metric.DRIVER_STORE_LIMIT, status.store.limit)
     yield Sample(Metric.DRIVER_STORE_BUDGET, status.store.budget)
     yield Sample(Metric.DRIVER_STORE_RESTARTS, status.store.restarts)
     yield Sample(Metric.DRIVER_STORE_RELAYED, status.store.relayed)
@@ -292,16 +299,19 @@ class Metrics:
 
     Args:
         role: What the process is; decides which histograms it has and which status it may follow.
+        own: Off to export for another process, of which only the status is known: without histograms, and without
+            what the operating system tells of a process.
     """
 
-    def __init__(self, role: Role) -> None:
+    def __init__(self, role: Role, *, own: bool = True) -> None:
         self.role = role
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        if own:
+            ProcessCollector(registry=self.registry)
         self._histograms = {
             metric: Histogram(spec.name, spec.help, spec.labels, buckets=spec.buckets, registry=self.registry)
             for metric in Metric
-            if (spec := metric.value).role is role and spec.kind is Kind.HISTOGRAM
+            if own and (spec := metric.value).role is role and spec.kind is Kind.HISTOGRAM
         }
         self._server: tuple[WSGIServer, Thread] | None = None
 

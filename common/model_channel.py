@@ -16,6 +16,7 @@ from common.broadcast import POLL, RedisWeightSource, WeightKeys, publish, remov
 from common.errors import StreamError, WireError
 from common.messages import VersionInfo
 from common.model_states import holds_tensors
+from common.signing import own_key
 from common.weights import PayloadKind
 
 _KIND = PayloadKind.ENCODER
@@ -38,11 +39,13 @@ class RedisModelSink:
     Args:
         client: Redis client that returns bytes.
         stream: Id of the stream.
+        key: Key that models are signed with; that of this process by default, and none where it has none.
     """
 
-    def __init__(self, client: Any, stream: str) -> None:
+    def __init__(self, client: Any, stream: str, key: bytes | None = None) -> None:
         self._client = client
         self._stream = stream
+        self._key = own_key() if key is None else key
         self._last = 0
 
     def publish(self, name: str, version: int, state: bytes) -> None:
@@ -63,7 +66,7 @@ class RedisModelSink:
             version=number, step=version, created_ns=time.time_ns(), system_time=0.0, digest="", published=True
         )
         try:
-            if not publish(self._client, _keys(self._stream, name), info, {_KIND: state}):
+            if not publish(self._client, _keys(self._stream, name), info, {_KIND: state}, key=self._key):
                 _log.warning("%s: the server has a newer version than %d: is the clock right?", name, number)
         except (redis.RedisError, StreamError) as error:
             _log.warning("%s does not reach Redis (%s: %s)", name, type(error).__name__, error)
@@ -75,11 +78,13 @@ class RedisModelSource:
     Args:
         client: Redis client that returns bytes.
         stream: Id of the stream.
+        key: Key that models are signed with; that of this process by default, and none where it has none.
     """
 
-    def __init__(self, client: Any, stream: str) -> None:
+    def __init__(self, client: Any, stream: str, key: bytes | None = None) -> None:
         self._client = client
         self._stream = stream
+        self._key = own_key() if key is None else key
 
     def newer(self, versions: Mapping[str, int], wait: float) -> Mapping[str, tuple[int, bytes]]:
         """Gives the newest version and state of each model that has a newer one than named; waits so many seconds.
@@ -96,8 +101,8 @@ class RedisModelSource:
     def _newer(self, versions: Mapping[str, int]) -> dict[str, tuple[int, bytes]]:
         found: dict[str, tuple[int, bytes]] = {}
         for name, version in versions.items():
-            newest = RedisWeightSource(self._client, _keys(self._stream, name)).pull_if_newer(version, _KIND)
-            if newest is not None:
+            source = RedisWeightSource(self._client, _keys(self._stream, name), self._key)
+            if (newest := source.pull_if_newer(version, _KIND)) is not None:
                 info, payload = newest
                 if not holds_tensors(state := bytes(payload)):
                     raise WireError(f"{name}: version {info.version} holds no tensors")

@@ -161,6 +161,7 @@ class LearnerStatus:
         ranks: Processes that train this network together.
         rank_wait_seconds: Time that a host has waited for what the others had to say, idle rounds included.
         step: Optimiser steps done over the run, resumes included.
+        parameters: Numbers that are trained: context encoder and predictor.
         images: Frames used in gradient steps.
         images_per_second: Over the last ten seconds.
         loss: Mean I-JEPA loss of the last steps (smooth L1 to layer-normed targets, without regulariser).
@@ -192,6 +193,7 @@ class LearnerStatus:
     ranks: int = 1
     rank_wait_seconds: float = 0.0
     step: int = 0
+    parameters: int = 0
     images: int = 0
     images_per_second: float = 0.0
     loss: float = float("nan")
@@ -259,6 +261,8 @@ class EvaluatorStatus:
         evaluations: Evaluations finished by this process.
         skipped: Versions that came and went unmeasured.
         seconds: Length of the last evaluation, seconds.
+        every: Shortest time between two evaluations, seconds.
+        age: Seconds since the last evaluation ended; before the first, since it could begin.
         core_share: CPU seconds ÷ wall seconds since the start.
         probes: Score by probe and encoder, for example `{"world": {"trained": 0.6, "random": 0.5, "pixels": 0.4}}`.
         health: `rankme`, `feature_std` and so on, at that version.
@@ -278,6 +282,8 @@ class EvaluatorStatus:
     evaluations: int = 0
     skipped: int = 0
     seconds: float = 0.0
+    every: float = 0.0
+    age: float = 0.0
     core_share: float = 0.0
     probes: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
     health: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -300,6 +306,7 @@ class StoreStatus:
         up: Whether it answered.
         entries: Entries in each actor's stream.
         memory: Bytes used by the server.
+        limit: Bytes that it allows itself (`maxmemory`); 0 for no limit.
         budget: Bytes that the streams may hold.
         restarts: Times that an embedded server died and was brought back.
         relayed: Newest weights version that it holds for hosts outside Ray; 0 for none.
@@ -308,6 +315,7 @@ class StoreStatus:
     up: bool = False
     entries: Mapping[str, int] = field(default_factory=dict[str, int])
     memory: int = 0
+    limit: int = 0
     budget: int = 0
     restarts: int = 0
     relayed: int = 0
@@ -371,6 +379,9 @@ class RunStatus:
         trainers: Newest status of the curious agent's trainers, or None where there are none.
         store: Newest status of the Redis server.
         restarts: Restarts by part, for example `{"actor-0": 1}`.
+        parts: Names of all parts that are watched.
+        disk_free: Bytes left on the disk of the run directory.
+        unreachable: Times that a part's metrics could not be fetched for Prometheus, by part.
         metrics_url: Where Prometheus finds all processes.
         control_url: Where pamiq-core's console steers the run; empty where nothing does.
         messages: Newest events, oldest first, one line each.
@@ -387,6 +398,9 @@ class RunStatus:
     trainers: TrainersStatus | None = None
     store: StoreStatus = StoreStatus()
     restarts: Mapping[str, int] = field(default_factory=dict[str, int])
+    parts: tuple[str, ...] = ()
+    disk_free: int = 0
+    unreachable: Mapping[str, int] = field(default_factory=dict[str, int])
     metrics_url: str = ""
     control_url: str = ""
     messages: tuple[str, ...] = ()

@@ -10,7 +10,9 @@
 | `act` | action | little-endian float32 [A] |
 | `lab` | labels, absent without | msgpack map |
 | `codec`, `shape`, `data` | how the data are packed, their dimensions, the data | see `common.codec` |
+| `sig` | signature over stream, id and all other fields, where the run has a key | see `common.signing` |
 
+`sig` is given and checked where an entry gets its place and leaves it (`common.stream`), before anything is decoded.
 Nothing here is ever unpickled, and a decoder trusts no length that it has not checked. What a decoder would refuse is
 not written in the first place.
 """
@@ -115,7 +117,16 @@ def _field(fields: Mapping[bytes, bytes], name: bytes, limit: int) -> bytes:
     return value
 
 
-def _text(name: str, value: bytes | None) -> str:
+def checked_name(name: str, value: bytes | None) -> str:
+    """Reads a name: 1 to 200 bytes of UTF-8 without control characters.
+
+    Args:
+        name: Of the field, for the message.
+        value: Its bytes.
+
+    Raises:
+        WireError: It is none.
+    """
     if value is None:
         raise WireError(f"{name}: missing")
     if len(value) > MAX_NAME:
@@ -132,7 +143,7 @@ def _text(name: str, value: bytes | None) -> str:
 @lru_cache(1024)
 def _names(*values: bytes | None) -> tuple[str, ...]:
     """Checks the names of an entry, `_NAMES`, together and once: all frames of an experience have the same."""
-    return tuple(_text(name.decode(), value) for name, value in zip(_NAMES, values, strict=True))
+    return tuple(checked_name(name.decode(), value) for name, value in zip(_NAMES, values, strict=True))
 
 
 def _integers(fields: Mapping[bytes, bytes]) -> list[int]:

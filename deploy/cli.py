@@ -15,7 +15,8 @@ from common.config import RunConfig
 from common.config.files import to_yaml
 from common.config.presets import PRESETS
 from common.errors import CheckpointError, ConfigError, EngramError, RecordingError
-from common.options import URL_VARIABLE
+from common.options import URL_VARIABLE, secret
+from common.signing import given_key
 from common.stream import check_server
 from deploy import commands
 from deploy.recordings import command as recordings
@@ -39,13 +40,18 @@ usage: engram COMMAND [OPTIONS]
   evaluate  how long it took to memorise and to forget    engram evaluate runs/a
   report    one page that shows what a run remembered     engram report runs/a
   worlds    list the worlds that actors can live in       engram worlds
+  keys      make a cluster's passwords and certificates   engram keys keys --host learner.lan
   bench     measure how fast a part is on this machine    engram bench learner --preset vit_l16
+  node      bring this host into a cluster                engram node --address 192.168.1.10:6379
+  doctor    what this machine lacks for a run             engram doctor --preset vrchat
+  status    how a run that is going on does               engram status
+  stop      end a run in order, and wait for it           engram stop runs/a --wait 2m
 
 `engram COMMAND --help` lists every option. Presets: {", ".join(PRESETS)}.
 Exit codes: 0 done, 1 failed while running, 2 refused before anything started.
 """
 
-_UNIX = {"run", "resume", "record", "replay", "sweep", "expire", "explore"}
+_UNIX = {"run", "resume", "record", "replay", "sweep", "expire", "explore", "node", "doctor", "status", "stop"}
 """Commands that need what Windows does not have."""
 
 _RUN = """\
@@ -57,6 +63,7 @@ Examples:
   engram run --preset tiny --actors.count 4 --learner.optim.lr 1e-4
   engram run --config runs/a/config.yaml --seed 1     the same again, with another seed
   ENGRAM_REDIS_URL=redis://user:password@host:6380 engram run --preset demo
+  engram run --cluster auto --preset vrchat           on the head of a cluster: deploy/README.md
 
 Durations take units: 90s, 10m, 2h. Byte counts too: 256MiB, 2GB.
 """
@@ -119,7 +126,12 @@ def _dispatch(words: list[str]) -> int:
         "evaluate": commands.evaluate,
         "report": commands.report,
         "worlds": commands.worlds,
+        "node": commands.node,
         "bench": commands.bench,
+        "keys": commands.keys,
+        "doctor": commands.doctor,
+        "status": commands.status,
+        "stop": commands.stop,
     }
     if not words or words[0] in ("-h", "--help"):
         print(_USAGE, end="")
@@ -190,14 +202,17 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
     from deploy.memory import check_memory
 
     if not config.playback.recording:  # else nobody enters a world
-        check_worlds(config.world, here=config.actors.count > 0)
-    check_memory(config)
+        check_worlds(config.world, here=config.actors.count > 0 and not config.cluster)
+    if not config.cluster:
+        check_memory(config)
+    given_key()
     if config.redis_url:
         check_server(config.redis_url, budget=config.stream.budget, stream="check", durability=config.stream.durability)
     from deploy.cluster import prepare_environment
 
     prepare_environment()
-    _check_device(config)
+    if not config.cluster:
+        check_device(config)
     if config.control.enabled:
         from deploy.control.server import control_token
 
@@ -205,7 +220,7 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
     from common.ijepa.masks import mask_sampler
 
     mask_sampler(config.learner.masks, config.learner.model.grid(config.world.image_size), config.seed)
-    _check_cache(config)
+    check_cache(config)
     from deploy.driver import Driver
     from deploy.picture import draw
     from deploy.rundir import RunDirectory
@@ -236,7 +251,7 @@ def _execute(config: RunConfig, *, resumed: bool) -> int:
     return 0
 
 
-def _check_device(config: RunConfig) -> None:
+def check_device(config: RunConfig) -> None:
     """Makes sure that the learner's GPU is here, and that each of several ranks has its own, or its own CPUs."""
     import torch
 
@@ -256,7 +271,7 @@ def _check_device(config: RunConfig) -> None:
         )
 
 
-def _check_cache(config: RunConfig) -> None:
+def check_cache(config: RunConfig) -> None:
     """Makes sure that the probe set can be kept, or is there already."""
     from actors.worlds.kinds import kind_of
     from evaluator.probeset import ProbeSpec
@@ -279,4 +294,4 @@ def _with_directory(config: RunConfig) -> RunConfig:
 
 
 def _with_server(config: RunConfig) -> RunConfig:
-    return replace(config, redis_url=config.redis_url or os.environ.get(URL_VARIABLE, ""))
+    return replace(config, redis_url=config.redis_url or secret(URL_VARIABLE))

@@ -1,4 +1,4 @@
-"""The Ray cluster of a run on one machine: private, on loopback, gone with the run."""
+"""The Ray cluster of a run: one of its own on this machine, on loopback and gone with it, or one that is joined."""
 
 import logging
 import os
@@ -8,12 +8,21 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import ray
 
-from common.config import LearnerConfig
+from common.config import LearnerConfig, RunConfig
 from common.errors import ConfigError
 from common.process import undisturbed
+from common.stream import redact
+from deploy.control.server import is_loopback
+from deploy.nodes import here, logs_of, nodes
+from deploy.placement import ClusterPlacement, LocalPlacement, Placement
+from deploy.version import code_version
+
+LOGS_WITHIN = 2.0
+"""Seconds that hosts have to hand over what a part has said."""
 
 _ENVIRONMENT = {
     # Inherited by every process of the run. Spinning OpenMP workers slow the neighbours on shared cores ten times.
@@ -92,6 +101,10 @@ class LocalCluster:
                 for number, handler in handlers.items():  # Ray's own SIGTERM handler aborts the process
                     signal.signal(number, handler)
 
+    def placement(self, run: RunConfig) -> Placement:
+        """Where the parts of a run are to live."""
+        return LocalPlacement(run)
+
     def stop(self) -> None:
         """Ends all of its processes and removes its files; logs of parts that failed were kept by the run directory."""
         ray.shutdown()  # pyright: ignore[reportUnknownMemberType]
@@ -107,3 +120,72 @@ class LocalCluster:
         for log in self.logs():
             if f" {part} " in log.read_text("utf-8", "replace")[:4000]:
                 shutil.copy(log, folder / f"{part}-{log.name}")
+
+
+class JoinedCluster:
+    """A cluster of hosts that was there before the run and stays when it ends; `engram node` made it.
+
+    Args:
+        address: Where it is; `auto` on one of its hosts.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self.folder: Path | None = None
+        """Nothing of the cluster's is the run's to remove."""
+
+    def start(self) -> None:
+        """Joins it.
+
+        Raises:
+            ConfigError: It is not there.
+        """
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        handled = (signal.SIGINT, signal.SIGTERM)
+        handlers = {number: signal.getsignal(number) for number in handled}
+        try:
+            ray.init(  # pyright: ignore[reportUnknownMemberType]
+                address=self._address, log_to_driver=False, logging_level=logging.ERROR
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            allowed = f"cannot be joined ({reason}): start it by `ray up deploy/cluster.yaml`, and run on its head"
+            raise ConfigError("cluster", self._address, allowed) from None
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def placement(self, run: RunConfig) -> Placement:
+        """Where the parts of a run are to live.
+
+        Raises:
+            ConfigError: The cluster lacks what the run needs, or its hosts cannot reach the run's Redis server.
+        """
+        host = urlsplit(run.redis_url).hostname or ""
+        if len(nodes()) > 1 and (not host or is_loopback(host)):
+            allowed = "must name a server that all hosts of the cluster reach; `engram keys` prepares one"
+            raise ConfigError("redis_url", redact(run.redis_url), allowed)
+        return ClusterPlacement(run, nodes=nodes, here=here(), version=code_version())
+
+    def stop(self) -> None:
+        """Leaves it; Ray ends the run's parts."""
+        ray.shutdown()  # pyright: ignore[reportUnknownMemberType]
+
+    def keep_logs(self, part: str, folder: Path) -> None:
+        """Copies what a part has said to a folder, from whichever host still has it and answers."""
+        for name, text in logs_of(part, within=LOGS_WITHIN).items():
+            folder.mkdir(exist_ok=True)
+            (folder / f"{part}-{name}").write_text(text, "utf-8")
+
+
+type Cluster = LocalCluster | JoinedCluster
+
+
+def cluster_of(run: RunConfig, objects: int) -> Cluster:
+    """The cluster that a configuration asks for.
+
+    Args:
+        run: The run's configuration.
+        objects: Bytes of the object store, where it is made for this run.
+    """
+    return JoinedCluster(run.cluster) if run.cluster else LocalCluster(objects)

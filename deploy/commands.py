@@ -103,7 +103,7 @@ def maps(words: list[str]) -> int:
 
     from common.ijepa.model import IJepa
     from deploy.feature_maps import draw
-    from deploy.parts import record_probe_set
+    from deploy.probe_set import record_probe_set
     from evaluator.probeset import ProbeSet, ProbeSpec
 
     model = IJepa(config.learner.model, config.world.image_size, seed=0)
@@ -194,9 +194,44 @@ def worlds(words: list[str]) -> int:
     return 0
 
 
+def keys(words: list[str]) -> int:
+    """Runs `engram keys` with the words after it; returns the exit code."""
+    from deploy.keys.command import keys as make_keys
+
+    return make_keys(words)
+
+
 def bench(words: list[str]) -> int:
     """Runs `engram bench` with the words after it; returns the exit code."""
     from deploy.bench import bench as bench_part
 
     rest, name = take_option(words, "--preset")
     return bench_part(rest, name or "demo")
+
+
+def node(words: list[str]) -> int:
+    """Runs `engram node` with the words after it; returns the exit code."""
+    from deploy.node import node as join
+
+    return join(words)
+
+
+def doctor(words: list[str]) -> int:
+    """Runs `engram doctor` with the words after it; returns the exit code."""
+    from deploy.doctor.command import doctor as examine
+
+    return examine(words)
+
+
+def status(words: list[str]) -> int:
+    """Runs `engram status` with the words after it; returns the exit code."""
+    from deploy.steering import status as show
+
+    return show(words)
+
+
+def stop(words: list[str]) -> int:
+    """Runs `engram stop` with the words after it; returns the exit code."""
+    from deploy.steering import stop as end
+
+    return end(words)

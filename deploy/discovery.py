@@ -1,23 +1,34 @@
 """Where Prometheus, and anyone on this machine, finds the run: a small HTTP server of the driver on loopback.
 
-    GET /sd       targets of all parts, as Prometheus' `http_sd_configs` wants them
-    GET /metrics  the driver's own metrics
-    GET /status   the newest `RunStatus` as JSON
+    GET /sd              targets of all parts, as Prometheus' `http_sd_configs` wants them
+    GET /metrics         the driver's own metrics
+    GET /metrics/<part>  those of a part whose own endpoint is out of reach: on another host, or not there yet
+    GET /status          the newest `RunStatus` as JSON
 
 It only reads. The Host header must name loopback, so that no web page can reach it through a name of its own
 (DNS rebinding).
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Ray's handles are untyped.
+
 import logging
+import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, override
+from typing import Any, Self, override
 from urllib.parse import urlsplit
 
+import ray
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
+from common.catalogue import Role
+from common.config import RunConfig
 from common.errors import ConfigError
 from common.metrics import Metrics
 from common.status import RunStatus
@@ -27,37 +38,94 @@ from deploy.supervision import Part
 _log = logging.getLogger(__name__)
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+PATIENCE = 3.0
+"""Seconds that a part on another host may take; Prometheus itself waits a second longer."""
+
+type Source = int | Callable[[], bytes]
+"""Where a part's metrics come from: a port on this host's loopback, or a call that returns the exposition."""
+
+
+class Absent(Exception):
+    """A part has no metrics to show just now, and nobody is to blame."""
+
+
+def absent() -> bytes:
+    """The source of a part that is being started.
+
+    Raises:
+        Absent: Always.
+    """
+    raise Absent("it is being started")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer.
+
+    Attributes:
+        status: HTTP status.
+        kind: Content type.
+        body: The content; of an error, what is wrong.
+    """
+
+    status: HTTPStatus
+    kind: str
+    body: bytes
 
 
 class MetricsDirectory:
     """Lists the endpoints of all parts of one run.
+
+    A part on another host shows its metrics on that host's loopback, where Prometheus cannot see them: for those the
+    list names the driver itself, which asks the part.
 
     Args:
         run: Name of the run, the label `run` of every target.
         metrics: The driver's own metrics; they are served here, the driver needs no second port.
         status: Returns the newest status; called from the server's threads.
         port: TCP port on 127.0.0.1; 0 takes a free one.
+        model: Size of the run's model, the label `model` of every target.
 
     Raises:
         ConfigError: The port cannot be had.
     """
 
-    def __init__(self, *, run: str, metrics: Metrics, status: Callable[[], RunStatus], port: int = 0) -> None:
-        self._run = run
+    def __init__(
+        self, *, run: str, metrics: Metrics, status: Callable[[], RunStatus], port: int = 0, model: str = ""
+    ) -> None:
+        self._labels = {"run": run, "model": model}
         self._metrics = metrics
         self._status = status
         self._lock = threading.Lock()
-        self._ports: dict[str, int] = {}
+        self._here = socket.gethostname()
+        self._sources: dict[str, tuple[Source, str]] = {}
+        self._unreachable: Counter[str] = Counter()
         try:
             self._server = _Server(("127.0.0.1", port), self)
         except OSError as error:
             allowed = f"cannot be had ({error.strerror}): choose another, or 0 for a free one"
             raise ConfigError("metrics_port", port, allowed) from None
-        self._ports["driver"] = self.port
+        self._sources["driver"] = self.port, self._here
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="metrics-directory", daemon=True
         )
         self._thread.start()
+
+    @classmethod
+    def of(cls, run: RunConfig, name: str, status: Callable[[], RunStatus]) -> Self:
+        """The directory of a run, with the driver's own metrics read off its status.
+
+        Args:
+            run: The run's configuration.
+            name: Name of the run.
+            status: Returns the newest status; called from the server's threads.
+
+        Raises:
+            ConfigError: The port cannot be had.
+        """
+        metrics = Metrics(Role.DRIVER)
+        metrics.follow(status)
+        return cls(run=name, metrics=metrics, status=status, port=run.metrics_port, model=run.learner.model.size)
 
     @property
     def port(self) -> int:
@@ -69,55 +137,101 @@ class MetricsDirectory:
         """What to write into Prometheus' `http_sd_configs`."""
         return f"http://127.0.0.1:{self.port}/sd"
 
-    def register(self, part: str, port: int) -> None:
-        """Adds a part's endpoint, or moves it after a restart.
+    @property
+    def unreachable(self) -> dict[str, int]:
+        """Times that a part did not give its metrics when it was asked, by part."""
+        with self._lock:
+            return dict(self._unreachable)
+
+    def register(self, part: str, source: Source, *, host: str | None = None) -> None:
+        """Adds a part, or moves it after a restart.
 
         Args:
             part: Name of the part, for example `actor-0`; the label `part` of its target.
-            port: TCP port of its endpoint on loopback.
+            source: A port on this host's loopback, or a call that returns the exposition, or raises TimeoutError, or
+                `Absent`; it is made from the server's threads, at each scrape.
+            host: The label `host` of its target; None for this one.
         """
         with self._lock:
-            self._ports[part] = port
+            self._sources[part] = source, host or self._here
 
     def forget(self, part: str) -> None:
         """Takes a part off the list; one that is not on it is no error."""
         with self._lock:
-            self._ports.pop(part, None)
+            self._sources.pop(part, None)
 
     def targets(self) -> list[dict[str, Any]]:
         """The target groups of `http_sd`, one a part."""
         with self._lock:
-            ports = dict(self._ports)
-        return [
-            {"targets": [f"127.0.0.1:{port}"], "labels": {"part": part, "run": self._run}}
-            for part, port in sorted(ports.items())
-        ]
+            sources = dict(self._sources)
+        groups: list[dict[str, Any]] = []
+        for part, (source, host) in sorted(sources.items()):
+            labels = {"part": part, "host": host, **self._labels}
+            if not isinstance(source, int):
+                labels["__metrics_path__"] = f"/metrics/{part}"
+            groups.append(
+                {"targets": [f"127.0.0.1:{source if isinstance(source, int) else self.port}"], "labels": labels}
+            )
+        return groups
 
-    def look(self, parts: Mapping[str, Part]) -> None:
-        """Lists the parts whose port is known."""
+    def look(self, parts: Mapping[str, Part], *, here: str | None = None) -> None:
+        """Lists all parts, those that are being started too: to Prometheus they are down.
+
+        Args:
+            parts: The parts by name.
+            here: Address of the Ray node on this host; parts without one are on this host too.
+        """
         for name, part in parts.items():
             if part.port is None:
-                self.forget(name)
-            else:
+                self.register(name, absent, host=part.host)
+            elif part.host in (None, here):
                 self.register(name, part.port)
+            else:
+                self.register(name, partial(_fetch, part.handle), host=part.host)
 
-    def page(self, path: str) -> tuple[str, bytes] | None:
-        """Content type and body of a page, or None where there is none."""
+    def page(self, path: str) -> Page:
+        """The answer to a path."""
         match path:
             case "/sd":
-                return "application/json", to_json(self.targets()).encode()
+                return Page(HTTPStatus.OK, "application/json", to_json(self.targets()).encode())
             case "/metrics":
-                return CONTENT_TYPE_PLAIN_0_0_4, self._metrics.exposition()
+                return Page(HTTPStatus.OK, CONTENT_TYPE_PLAIN_0_0_4, self._metrics.exposition())
             case "/status":
-                return "application/json", to_json(self._status()).encode()
+                return Page(HTTPStatus.OK, "application/json", to_json(self._status()).encode())
             case _:
-                return None
+                return self._of_part(path.removeprefix("/metrics/"))
 
     def close(self) -> None:
         """Stops the server and frees the port."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def _of_part(self, part: str) -> Page:
+        with self._lock:
+            source, _ = self._sources.get(part, (None, ""))
+        if source is None or isinstance(source, int):
+            return _error(HTTPStatus.NOT_FOUND, "try /sd, /metrics or /status")
+        try:
+            return Page(HTTPStatus.OK, CONTENT_TYPE_PLAIN_0_0_4, source())
+        except Absent as reason:
+            return _error(HTTPStatus.SERVICE_UNAVAILABLE, str(reason))
+        except TimeoutError:
+            status, reason = HTTPStatus.GATEWAY_TIMEOUT, f"no answer within {PATIENCE:g} s"
+        except Exception as error:  # of a part that is dying, whatever it is
+            _log.debug("%s gives no metrics", part, exc_info=True)
+            status, reason = HTTPStatus.BAD_GATEWAY, type(error).__name__
+        with self._lock:
+            self._unreachable[part] += 1
+        return _error(status, reason)
+
+
+def _fetch(handle: Any) -> bytes:
+    return ray.get(handle.exposition.remote(), timeout=PATIENCE)
+
+
+def _error(status: HTTPStatus, reason: str) -> Page:
+    return Page(status, "text/plain; charset=utf-8", f"{reason}\n".encode())
 
 
 def _is_loopback(host: str) -> bool:
@@ -151,16 +265,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.FORBIDDEN, "Host must be loopback")
             return
         page = self.server.directory.page(urlsplit(self.path).path)
-        if page is None:
-            self.send_error(HTTPStatus.NOT_FOUND, "try /sd, /metrics or /status")
-            return
-        kind, body = page
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_response(page.status)
+        self.send_header("Content-Type", page.kind)
+        self.send_header("Content-Length", str(len(page.body)))
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(page.body)
 
     @override
     def log_message(self, format: str, *args: Any) -> None:

@@ -29,14 +29,14 @@ from typing import Any, cast
 import ray
 import ray.exceptions
 
-from common.catalogue import Metric, Role
+from common.catalogue import Metric
 from common.config import RunConfig
 from common.curiosity.status import TrainersStatus
 from common.errors import EngramError, RunError
-from common.metrics import Metrics, rows
+from common.metrics import rows
 from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus, together
 from deploy.checkpointing import Checkpointer
-from deploy.cluster import LocalCluster
+from deploy.cluster import cluster_of
 from deploy.control.panel import ControlPanel
 from deploy.discovery import MetricsDirectory
 from deploy.edges import EdgeActors
@@ -44,6 +44,8 @@ from deploy.evaluations import Evaluations
 from deploy.guardian import Guardian
 from deploy.keeping import StateKeeper
 from deploy.memory import object_store_bytes
+from deploy.nodes import address
+from deploy.page.live import LivePage
 from deploy.parts import Parts
 from deploy.rundir import RunDirectory
 from deploy.stream_server import StreamServer
@@ -94,7 +96,7 @@ class Driver:
         self._evaluations = Evaluations(directory, elapsed=lambda: self.elapsed)
         self._findings_seen = 0
         self._recording: Any = None
-        self._cluster = LocalCluster(object_store_bytes(run))
+        self._cluster = cluster_of(run, object_store_bytes(run))
         self._server: StreamServer | None = None
         self._done = False
         self._store = StoreStatus(budget=run.stream.budget)
@@ -148,6 +150,9 @@ class Driver:
             trainers=cast(TrainersStatus | None, self._finals.get(CURIOSITY) or (mind.status if mind else None)),
             store=self._store,
             restarts=self._supervisor.restarts(),
+            parts=tuple(parts),
+            disk_free=self._directory.free,
+            unreachable=self._found.unreachable if self._found else {},
             metrics_url=self._found.url if self._found else "",
             control_url=self._panel.url if self._panel else "",
             messages=tuple(self._messages),
@@ -185,33 +190,35 @@ class Driver:
 
     def _start(self) -> None:
         assert self._guardian is not None
-        self._guardian.watch(self._cluster.folder)
+        if self._cluster.folder:
+            self._guardian.watch(self._cluster.folder)
         self._server = StreamServer(self._run, self._directory, say=self._say)
         if self._server.temporary is not None:
             self._guardian.watch(self._server.temporary.folder)
         self._run = replace(self._run, redis_url=self._server.url)
         self._store = self._server.look()
-        metrics = Metrics(Role.DRIVER)
-        metrics.follow(self.status)
-        self._found = MetricsDirectory(
-            run=self._directory.path.name, metrics=metrics, status=self.status, port=self._run.metrics_port
-        )
+        self._found = MetricsDirectory.of(self._run, self._directory.path.name, self.status)
         self._panel = ControlPanel(
             self._run.control,
             stop=self.stop,
             save=self._save_soon,
             say=self._say,
             stood=self._directory.stood() if self._resumed else 0.0,
+            page=LivePage(self.status, url=self._server.access.url("viewer"), stream=self.stream, run_dir=self._directory.path),
         )
-        self._edges = EdgeActors(self._run, stream=self.stream)
+        self._server.announce(metrics_url=self._found.url, control_url=self._panel.url)
+        self._edges = EdgeActors(self._run, stream=self.stream, key=self._server.access.key)
+        self._edges.list_in(self._found)
         self._show(self.status())
         self._cluster.start()
         parts = Parts(
             self._run,
+            access=self._server.access,
             stream=self.stream,
             directory=self._directory,
             version=self._highest_version,
             stood=lambda: self._panel.behind if self._panel else (0.0, None),
+            placement=self._cluster.placement(self._run),
         )
         self._server.relay(parts.weights())
         for index in range(self._run.actors.count):
@@ -242,7 +249,7 @@ class Driver:
             self._edges.look(self._panel.wanted)
             self._note_first_frames()
             self._store = self._server.look()
-            self._found.look(self._supervisor.parts)
+            self._found.look(self._supervisor.parts, here=address())
             self._watch_recording()
             self._evaluations.look(self._supervisor.parts.get("evaluator"))
             self._note_findings()
@@ -343,8 +350,8 @@ class Driver:
         if self._recording is None or not ray.wait([self._recording], timeout=0)[0]:
             return
         try:
-            ray.get(self._recording)
-            self._say("probe_set_recorded")
+            if ray.get(self._recording):
+                self._say("probe_set_recorded")
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
             raise RunError(f"the probe set cannot be recorded: {type(cause).__name__}: {cause}") from error

@@ -3,15 +3,21 @@
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 
 import redis
 
+from common.catalogue import Role
 from common.config import RunConfig
+from common.metrics import Metrics
 from common.status import ActorStatus
 from common.stream import StreamKeys, connect
 from common.stream.control import Control, Phase, announce, announce_run, read_statuses
+from deploy.discovery import Absent, MetricsDirectory
 
 POLL = 0.2
+HOST = "edge"
+"""Label of hosts outside Ray: of their names the driver knows nothing."""
 SILENCE = 5.0
 """Seconds without a new status after which an actor counts as gone."""
 
@@ -24,10 +30,12 @@ class EdgeActors:
     Args:
         run: The run's configuration, with the URL of the server that is used.
         stream: Id of the stream.
+        key: Key that what they are told is signed with; None for none.
     """
 
-    def __init__(self, run: RunConfig, *, stream: str) -> None:
+    def __init__(self, run: RunConfig, *, stream: str, key: bytes | None = None) -> None:
         self._run = run
+        self._key = key
         self._names = tuple(f"actor-{run.actors.count + number}" for number in range(run.actors.edge))
         self._keys = StreamKeys(stream)
         self._client = connect(run.redis_url) if self._names else None
@@ -46,13 +54,26 @@ class EdgeActors:
             if not status.ended and now - self._said.get(status.name, (0, -SILENCE))[1] < SILENCE
         )
 
+    def list_in(self, directory: MetricsDirectory) -> None:
+        """Has the driver show Prometheus what their statuses hold: counters and gauges, no histograms."""
+        for name in self._names:
+            metrics = Metrics(Role.ACTOR, own=False)
+            metrics.follow(partial(self._status, name))
+            directory.register(name, metrics.exposition, host=HOST)
+
+    def _status(self, name: str) -> ActorStatus:
+        for status in self.present:
+            if status.name == name:
+                return status
+        raise Absent("it has not come, or has gone")
+
     def look(self, wanted: Control) -> None:
         """Writes what is wanted, each time, since the server may have lost it, and reads how they do."""
         if self._client is None:
             return
         try:
-            announce_run(self._client, self._keys, self._run)
-            announce(self._client, self._keys, wanted)
+            announce_run(self._client, self._keys, self._run, self._key)
+            announce(self._client, self._keys, wanted, self._key)
             found = read_statuses(self._client, self._keys)
         except redis.RedisError as error:
             _log.debug("actors outside Ray cannot be reached: %s", error)

@@ -62,7 +62,7 @@ def relay_bytes(run: RunConfig) -> int:
 
 def object_store_bytes(run: RunConfig) -> int:
     """Size of Ray's object store: two checkpoints on their way to disk, and the versions that the registry keeps."""
-    states = _buffer_bytes(run) + _checkpoint_bytes(run) + _experience_bytes(run)
+    states = buffer_bytes(run) + checkpoint_bytes(run) + experience_bytes(run)
     return 2 * states + _registry_bytes(run) + 512 * 2**20
 
 
@@ -73,11 +73,11 @@ def needs(run: RunConfig) -> list[Need]:
     parts = run.actors.count + run.learner.ranks + 2 + run.curious  # evaluator, driver, trainers
     found = [
         # In the learner, in its snapshot, in Ray's object store, and once more while it is written to disk.
-        Need("learner.replay.capacity", "the replay buffer and its checkpoint", 4 * _buffer_bytes(run)),
-        Need("learner.model", "the networks and their checkpoint", (3 + run.learner.ranks) * _checkpoint_bytes(run)),
+        Need("learner.replay.capacity", "the replay buffer and its checkpoint", 4 * buffer_bytes(run)),
+        Need("learner.model", "the networks and their checkpoint", (3 + run.learner.ranks) * checkpoint_bytes(run)),
         *_guardrail_needs(run),
         Need("learner.versions_kept", "versions of the weights", _registry_bytes(run) + OFFERED * _version_bytes(run)),
-        Need("evaluator.experiences", "experiences that are followed, and their state", 4 * _experience_bytes(run)),
+        Need("evaluator.experiences", "experiences that are followed, and their state", 4 * experience_bytes(run)),
         Need("actors.spool_bytes", "frames that wait while Redis is away", run.actors.count * spool),
         Need("actors.count", "the processes themselves", parts * PROCESS),
     ]
@@ -117,9 +117,9 @@ def check_memory(run: RunConfig, available: int | None = None) -> None:
     value: Any = reduce(getattr, found[0].setting.split("."), run)
     if found[0].setting == "learner.model":
         value = f"{value.dim} wide, {value.depth} deep"
-    parts = ", ".join(f"{_gib(need.size)} for {need.what}" for need in found)
+    parts = ", ".join(f"{gib(need.size)} for {need.what}" for need in found)
     raise ConfigError(
-        found[0].setting, value, f"the run may need {_gib(total)} of memory, {_gib(free)} are free: {parts}; lower it"
+        found[0].setting, value, f"the run may need {gib(total)} of memory, {gib(free)} are free: {parts}; lower it"
     )
 
 
@@ -127,20 +127,20 @@ def _frame_bytes(run: RunConfig) -> int:
     return run.world.image_size[0] * run.world.image_size[1] * 3
 
 
-def _buffer_bytes(run: RunConfig) -> int:
-    """Frames, and the float32 features that `minred` keeps of each."""
+def buffer_bytes(run: RunConfig) -> int:
+    """The replay buffer: frames, and the float32 features that `minred` keeps of each."""
     features = 4 * run.learner.model.dim if run.learner.replay.keep is Keep.MINRED else 0
     return run.learner.replay.capacity * (_frame_bytes(run) + features)
 
 
-def _experience_bytes(run: RunConfig) -> int:
+def experience_bytes(run: RunConfig) -> int:
     """The frames of all experiences that the evaluator follows."""
     if not run.evaluator.enabled:
         return 0
     return run.evaluator.experiences * run.evaluator.frames_per_experience * _frame_bytes(run)
 
 
-def _checkpoint_bytes(run: RunConfig) -> int:
+def checkpoint_bytes(run: RunConfig) -> int:
     """Parameters and moments of what is trained, and the target encoder, float32."""
     model = run.learner.model
     return 4 * (4 * encoder_floats(model) + 3 * predictor_floats(model))
@@ -150,7 +150,7 @@ def _guardrail_needs(run: RunConfig) -> list[Need]:
     """The last healthy weights, which only a guardrail that rolls back keeps."""
     if run.learner.guardrail.mode is not GuardMode.ROLLBACK:
         return []
-    size = run.learner.ranks * _checkpoint_bytes(run)
+    size = run.learner.ranks * checkpoint_bytes(run)
     return [Need("learner.guardrail.mode", "the last healthy networks and moments", size)]
 
 
@@ -166,5 +166,6 @@ def _registry_bytes(run: RunConfig) -> int:
     return (run.learner.versions_kept + 2) * _version_bytes(run)
 
 
-def _gib(size: int) -> str:
+def gib(size: int) -> str:
+    """Writes a size as a person reads it."""
     return f"{size / 2**30:.1f} GiB"

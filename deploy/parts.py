@@ -5,24 +5,24 @@
 
 import logging
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray
 import ray.exceptions
-import torch
 
+from actors.belongings import Belongings, pack
 from actors.shell import ActorShell
 from actors.worlds.kinds import kind_of
-from actors.worlds.walks import record_walk
 from common.config import RunConfig
 from common.process import settle
 from common.system_clock import Stood
+from deploy.access import Access
 from deploy.keeping import read_state
+from deploy.placement import Place, Placement
+from deploy.probe_set import record_probe_set
 from deploy.registry import RayWeightSink, RayWeightSource, WeightRegistry
 from deploy.rundir import RunDirectory
-from evaluator.probeset import ProbeSet, ProbeSpec
+from evaluator.probeset import ProbeSpec
 from evaluator.shell import EvaluatorShell
 from learner import checkpoint as checkpoints
 from learner.checkpoint import Checkpoint
@@ -39,43 +39,54 @@ CALLS = 8
 _log = logging.getLogger(__name__)
 
 
-def _remote(shell: type[Any], name: str, **options: Any) -> Any:
-    return ray.remote(shell).options(name=name, num_cpus=0, max_concurrency=CALLS, max_restarts=0, **options)
+def _remote(shell: type[Any], name: str, place: Place) -> Any:
+    return ray.remote(shell).options(name=name, num_cpus=0, max_concurrency=CALLS, max_restarts=0, **place.options())
 
 
 class Parts:
     """Makes the Ray actors of one run.
 
     Args:
-        run: The run's configuration, with the URL of the server that is used.
+        run: The run's configuration.
+        access: Where each part finds the stream's server, and what the run signs with.
         stream: Id of the stream.
         directory: Where actors keep their journals, and restarted parts find their last checkpoint or state.
         version: Given the registry's newest version, the highest that this run has ever made.
         stood: How long the run has stood still so far.
+        placement: Where parts are to live.
     """
 
     def __init__(
         self,
         run: RunConfig,
         *,
+        access: Access,
         stream: str,
         directory: RunDirectory,
         version: Callable[[int], int],
         stood: Callable[[], Stood],
+        placement: Placement,
     ) -> None:
         self._run = run
+        self._access = access
         self._stream = stream
         self._directory = directory
         self._version = version
         self._stood = stood
+        self._placement = placement
         self._checkpoint: Checkpoint | None = None
         self._rendezvous: Rendezvous | None = None
-        truth = kind_of(run.world).truth
-        self.probe_set = ProbeSpec.of(run).cache_path(run.evaluator.cache) if truth else None
-        """File of the probe set; None where worlds have no ground truth."""
+        self._truth = kind_of(run.world).truth
         self._registry: Any = (
             ray.remote(WeightRegistry)
-            .options(name="registry", num_cpus=0, max_concurrency=1000, max_restarts=-1, max_task_retries=0)
+            .options(
+                name="registry",
+                num_cpus=0,
+                max_concurrency=1000,
+                max_restarts=-1,
+                max_task_retries=0,
+                **placement.registry().options(),
+            )
             .remote(run.learner.versions_kept)
         )
 
@@ -85,22 +96,32 @@ class Parts:
 
     def actor(self, index: int) -> Any:
         """Makes the actor with this number."""
-        return _remote(ActorShell, f"actor-{index}").remote(
-            self._run,
+        name = f"actor-{index}"
+        shared = self._placement.shared
+        return _remote(ActorShell, name, self._placement.actor(index)).remote(
+            self._access.run(self._run, name),
+            key=self._access.key,
             index=index,
             stream=self._stream,
             source=self.weights(),
-            folder=self._directory.actors.resolve(),
+            folder=self._directory.actors.resolve() if shared else None,
+            belongings=None if shared else self._belongings(name),
             behind=self._stood(),
-            state=read_state(self._directory, f"actor-{index}"),
+            state=read_state(self._directory, name),
         )
+
+    def _belongings(self, actor: str) -> Belongings:
+        """What an actor brings to a host that has not this directory; each time it is a new life."""
+        begun = self._directory.actors / f"{actor}.life"
+        life = 1 + (int(begun.read_text("utf-8")) if begun.exists() else 0)
+        self._directory.write_text_atomic(f"{self._directory.actors.name}/{begun.name}", str(life))
+        return Belongings(files=pack(self._directory.actors, actor), life=life)
 
     def curiosity(self) -> Any:
         """Makes the trainers of the curious agent, from their last state where there is one."""
-        config = self._run.curiosity
-        gpu = config.device != "cpu" and torch.cuda.is_available()
-        return _remote(CuriosityShell, CURIOSITY, num_gpus=config.gpus if gpu else 0).remote(
-            self._run,
+        return _remote(CuriosityShell, CURIOSITY, self._placement.curiosity()).remote(
+            self._access.run(self._run, CURIOSITY),
+            key=self._access.key,
             stream=self._stream,
             state=read_state(self._directory, CURIOSITY),
             behind=self._stood(),
@@ -118,9 +139,9 @@ class Parts:
         checkpoint = self._checkpoint.of_rank(rank, config.ranks) if self._checkpoint else None
         if rank == config.ranks - 1:
             self._checkpoint = None
-        gpu = config.device != "cpu" and torch.cuda.is_available()
-        return _remote(LearnerShell, part_name(rank), num_gpus=1 if gpu else 0).remote(
-            self._run,
+        return _remote(LearnerShell, part_name(rank), self._placement.learner()).remote(
+            self._access.run(self._run, part_name(rank)),
+            key=self._access.key,
             stream=self._stream,
             sink=RayWeightSink(self._registry),
             checkpoint=checkpoint,
@@ -146,43 +167,31 @@ class Parts:
 
     def evaluator(self) -> Any:
         """Makes the evaluator, from the last state of an earlier one where there is one."""
-        return _remote(EvaluatorShell, "evaluator").remote(
-            self._run,
+        return _remote(EvaluatorShell, "evaluator", self._placement.evaluator()).remote(
+            self._access.run(self._run, "evaluator"),
+            key=self._access.key,
             stream=self._stream,
             source=self.weights(),
-            probe_set=self.probe_set,
+            truth=self._truth,
             state=read_state(self._directory, "evaluator"),
         )
 
     def record_probe_set(self) -> Any:
-        """Starts a task that records the probe set, unless there is none; returns what to wait for, or None."""
-        if self.probe_set is None or self.probe_set.exists():
+        """Starts a task that records the probe set on the evaluator's host, where it is missing.
+
+        Returns:
+            What to wait for: whether it had to be recorded. None where worlds have no ground truth.
+        """
+        if not self._truth:
             return None
-        task = ray.remote(num_cpus=0, max_retries=1)(_record)
-        return task.remote(ProbeSpec.of(self._run), self.probe_set, self._run.evaluator.nice)
+        task = ray.remote(num_cpus=0, max_retries=1)(_record).options(**self._placement.evaluator().options())
+        return task.remote(ProbeSpec.of(self._run), self._run.evaluator.cache, self._run.evaluator.nice)
 
 
-def _record(spec: ProbeSpec, path: Path, nice: int) -> None:
+def _record(spec: ProbeSpec, cache: str, nice: int) -> bool:
+    path = spec.cache_path(cache)
+    if path.exists():
+        return False
     settle(part="probe-set", threads=1, nice=nice)
     record_probe_set(spec, path)
-
-
-def record_probe_set(spec: ProbeSpec, path: Path) -> None:
-    """Walks the walks of a probe set and saves it; minutes, by the number of walks."""
-    record = partial(record_walk, lead=spec.lead, image_size=spec.image_size)
-    walks = (
-        record(world, seed=spec.seed + number, frames=spec.frames, every=spec.every)
-        for world in spec.names
-        for number in range(spec.trajectories)
-    )
-    stays = (
-        record(world, seed=spec.seed + spec.trajectories + number, frames=spec.stay_frames, every=spec.stay_every)
-        for world in spec.placebo
-        for number in range(spec.stays)
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ProbeSet.from_walks(
-        spec,
-        ((walk.world, walk.frames, walk.labels) for walk in walks),
-        ((stay.world, stay.frames) for stay in stays),
-    ).save(path)
+    return True

@@ -28,16 +28,24 @@ class WeightRelay:
         source: The registry.
         connect: Opens a client of the server.
         keys: Names of the weights' keys.
+        key: Key that what is copied is signed with; None for none.
         every: Seconds between looks; twice as many after each failure, since a server without memory takes from the
             frames' writers what it spends on attempts.
     """
 
     def __init__(
-        self, source: WeightSource, connect: Callable[[], redis.Redis], keys: WeightKeys, *, every: float
+        self,
+        source: WeightSource,
+        connect: Callable[[], redis.Redis],
+        keys: WeightKeys,
+        *,
+        every: float,
+        key: bytes | None = None,
     ) -> None:
         self._source = source
         self._client = connect()
         self._keys = keys
+        self._key = key
         self._every = every
         self._seen = 0
         self.version = 0
@@ -70,5 +78,5 @@ class WeightRelay:
         if found is None:
             return
         info, payload = found
-        publish(self._client, self._keys, info, {PayloadKind.ENCODER: payload})
+        publish(self._client, self._keys, info, {PayloadKind.ENCODER: payload}, key=self._key)
         self._seen = self.version = info.version

@@ -17,6 +17,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -197,6 +198,11 @@ class RunDirectory:
         self._events = RowFile(path / "events.jsonl")
         self._metrics = RowFile(path / "metrics.jsonl")
         self._evaluations = RowFile(path / "evaluations.jsonl")
+
+    @property
+    def free(self) -> int:
+        """Bytes left on its disk."""
+        return shutil.disk_usage(self.path).free
 
     @property
     def checkpoints(self) -> Path:

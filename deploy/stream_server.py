@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
+from urllib.parse import urljoin
 
 import redis
 
@@ -21,9 +22,11 @@ from common.broadcast import remove as remove_weights
 from common.config import Durability, RunConfig
 from common.curiosity.models import MODELS
 from common.model_channel import remove_models
+from common.signing import given_key
 from common.status import StoreStatus
 from common.stream import StreamKeys, check_server, connect, last_beats, remove, rollouts_of
 from common.weights import WeightSource
+from deploy.access import VIEWER, Access, parts_of
 from deploy.address import StreamAddress, withdraw
 from deploy.memory import relay_bytes
 from deploy.relay import WeightRelay
@@ -47,6 +50,7 @@ class StreamServer:
     """
 
     def __init__(self, run: RunConfig, directory: RunDirectory, *, say: Callable[..., object]) -> None:
+        given = given_key()
         self._run = run
         self._directory = directory
         self._say = say
@@ -64,30 +68,48 @@ class StreamServer:
             )
         self.url = run.redis_url if self._embedded is None else self._embedded.url
         """Where the stream is, password included: never logged."""
+        key = given or (self._embedded.key if self._embedded else None)
         self._client = connect(self.url)
         try:
             self._earlier = [str(row["stream"]) for row in directory.read_events() if "stream" in row]
             self.stream = self._survivor() or f"{directory.path.name}-{secrets.token_hex(4)}"
             """Id of the stream."""
             check_server(self.url, budget=run.stream.budget, stream=self.stream, durability=run.stream.durability)
+            self.access = Access(self.url, self.stream, parts_of(run), earlier=self._earlier, key=key, say=say)
+            """Who may do what; what the run signs with, if it has a key."""
         except BaseException:
             self._client.close()
             if self._embedded is not None:
                 self._embedded.stop(keep=self._keeps)
             raise
         self._keys = StreamKeys(self.stream)
-        StreamAddress.publish(directory.path, stream=self.stream, url="" if run.redis_url else self.url)
+        known = {} if run.redis_url else {"url": self.access.url(VIEWER), "key": (key or b"").hex()}
+        self._address = StreamAddress.publish(directory.path, stream=self.stream, **known)
 
     @property
     def temporary(self) -> EmbeddedStore | None:
         """The embedded server, where nothing of it is to outlive the run."""
         return None if self._keeps else self._embedded
 
+    def announce(self, *, metrics_url: str, control_url: str) -> None:
+        """Writes beside the stream's address where the run takes commands, and where it says how it does.
+
+        Args:
+            metrics_url: Where Prometheus finds the run; its status is beside that.
+            control_url: Where the run takes commands; empty where it takes none.
+        """
+        told = replace(self._address, status_url=urljoin(metrics_url, "status"), control_url=control_url)
+        told.write(self._directory.path)
+
     def relay(self, source: WeightSource) -> None:
         """Copies the weights to the server from now on, where the configuration asks for it."""
         if self._run.stream.weights or self._run.actors.edge:
             self._relay = WeightRelay(
-                source, lambda: connect(self.url), WeightKeys(self.stream), every=self._run.learner.publish_every / 4
+                source,
+                lambda: connect(self.url),
+                WeightKeys(self.stream),
+                every=self._run.learner.publish_every / 4,
+                key=self.access.key,
             )
 
     def stop_relay(self) -> None:
@@ -105,13 +127,22 @@ class StreamServer:
             self._deaths.count()
             self._status = replace(self._status, restarts=self._status.restarts + 1)
             self._say("restart", part="store", reason="its process died")
+            self.access.renew()
         try:
             client = cast(Any, self._client)
             names = [f"actor-{index}" for index in range(self._run.actors.total)]
             entries = {name: int(client.xlen(self._keys.frames(name))) for name in names}
-            memory = int(client.info("memory")["used_memory"])
-            relayed = self._relay.version if self._relay else 0
-            self._status = replace(self._status, up=True, entries=entries, memory=memory, relayed=relayed)
+            info = client.info("memory")
+            if not self._status.up:
+                self.access.renew()  # it may have been restarted, and users live in its memory
+            self._status = replace(
+                self._status,
+                up=True,
+                entries=entries,
+                memory=int(info["used_memory"]),
+                limit=int(info["maxmemory"]),
+                relayed=self._relay.version if self._relay else 0,
+            )
         except redis.RedisError:
             self._status = replace(self._status, up=False)
         return self._status
@@ -139,6 +170,7 @@ class StreamServer:
         if not keep and self._embedded is None:
             for stream in {*self._earlier, self.stream}:
                 self._remove(stream)
+        self.access.revoke()
         self._client.close()
         if self._embedded is not None:
             self._embedded.stop(keep=keep)

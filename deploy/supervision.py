@@ -14,6 +14,7 @@ import ray
 import ray.exceptions
 
 from common.errors import GuardrailError, RunError
+from deploy.nodes import whereabouts
 
 WINDOW = 600.0
 """Seconds in which the restarts of a part are counted."""
@@ -63,6 +64,7 @@ class Part:
         handle: The Ray actor that lives now.
         status: Its newest status.
         port: Port of its metrics, once known.
+        host: Address of the Ray node that it lives on, once known.
         restarts: Times it was started anew.
     """
 
@@ -73,6 +75,7 @@ class Part:
     handle: Any = None
     status: Any = None
     port: int | None = None
+    host: str | None = None
     restarts: int = 0
     _asked: Any = None
     _asked_port: Any = None
@@ -80,9 +83,9 @@ class Part:
     def launch(self) -> None:
         """Starts it."""
         self.handle = self.start()
-        self.port = None
+        self.host, self.port = None, None
         self._asked = None
-        self._asked_port = self.handle.metrics_port.remote()
+        self._asked_port = self.handle.__ray_call__.remote(whereabouts)
 
     def ask(self) -> str | None:
         """Fetches the newest status without waiting.
@@ -97,7 +100,7 @@ class Part:
             self._asked = self.handle.status.remote()
         try:
             if self._asked_port is not None and ray.wait([self._asked_port], timeout=0)[0]:
-                self.port = ray.get(self._asked_port)
+                self.host, self.port = ray.get(self._asked_port)
                 self._asked_port = None
             if ray.wait([self._asked], timeout=0)[0]:
                 reference, self._asked = self._asked, None

@@ -31,7 +31,7 @@ from common.ijepa.network import Network
 from common.messages import Datum
 from common.process import settle
 from common.recording import Recording
-from deploy.parts import record_probe_set
+from deploy.probe_set import record_probe_set
 from evaluator.encoders import Pixels, batch_size, encode
 from evaluator.health import measure_health
 from evaluator.probes import Probes, Task

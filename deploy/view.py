@@ -180,7 +180,8 @@ def _header(status: RunStatus, width: int) -> Panel:
     second = Table.grid(expand=True)
     second.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     second.add_column(no_wrap=True, justify="right")
-    second.add_row(Text(status.run_dir, _DIM), Text(status.metrics_url, _DIM))
+    where = f"live page {status.control_url}" if status.control_url else status.metrics_url
+    second.add_row(Text(status.run_dir, _DIM), Text(where, _DIM))
     look = "" if status.phase == "running" else _LOOK
     title = Text.assemble(("engram", "not dim bold"), " · ", (status.phase, f"not dim bold {look}".strip()))
     restarts = ", ".join(f"{part} ×{times}" for part, times in status.restarts.items() if times)
@@ -384,6 +385,8 @@ class LiveView:
         before = self._last.messages if self._last is not None else ()
         for message in _new(before, status.messages):
             self._say(f"{clock(status.elapsed)} {message}")
+        if self._last is None and status.control_url:
+            self._say(f"live page: {status.control_url}")
         changed = self._last is None or self._last.phase != status.phase
         if changed or self._now() - self._last_line >= self._every:
             self._last_line = self._now()

@@ -70,7 +70,7 @@ class Evaluator:
         )
         self._schedule = Schedule(run.stream.experience)
         self._cpu = cpu_clock(run.evaluator.threads)
-        self._started = time.monotonic()
+        self._started = self._ended = time.monotonic()
         self._cpu_seconds = 0.0
         self._baselines: dict[EncoderName, tuple[ProbeScores, Health | NotMeasurable]] = {}
         self._last: Evaluation | None = None
@@ -150,6 +150,7 @@ class Evaluator:
             self._cpu_seconds = before + self._cpu() - cpu
             self._activity = "waiting"
         self._schedule.note(plan, info.created_ns, grouped)
+        self._ended = time.monotonic()
         self._evaluations += 1
         if self._measured_version is not None:
             self._skipped += max(0, info.version - self._measured_version - 1)
@@ -182,6 +183,8 @@ class Evaluator:
         status = EvaluatorStatus(
             evaluations=self._evaluations,
             skipped=self._skipped,
+            every=self._run.evaluator.every,
+            age=time.monotonic() - self._ended,
             core_share=self._cpu_seconds / elapsed if elapsed > 0 else 0.0,
             experiences=counts.followed + counts.placebo,
             thinned=counts.thinned,

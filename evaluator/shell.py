@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import redis
@@ -25,12 +24,13 @@ from common.ijepa.model import IJepa
 from common.ledger import LEDGER, LedgerNews
 from common.metrics import Metrics
 from common.process import settle
+from common.signing import adopt
 from common.status import EvaluatorStatus
 from common.stream import Heartbeat, StreamKeys, StreamReader, connect
 from common.weights import PayloadKind, WeightSource, unpack
 from evaluator.evaluator import Evaluator
 from evaluator.memory.measures import Halved, Measure
-from evaluator.probeset import ProbeSet
+from evaluator.probeset import ProbeSet, ProbeSpec
 
 POLL = 0.2
 REFRESH = 2.0
@@ -47,18 +47,27 @@ class EvaluatorShell:
         run: The run's configuration; `redis_url` is where the stream is.
         stream: Id of the stream.
         source: The weight registry.
-        probe_set: File of the probe set, waited for, since another process may still be recording it; None where the
-            worlds have no ground truth.
+        truth: Whether worlds have ground truth: then the probe set is waited for, which another process on this host
+            may still be recording.
         state: What `state` of an earlier process gave; None at the beginning of a run.
+        key: Key that the run signs with; None for none.
     """
 
     def __init__(
-        self, run: RunConfig, *, stream: str, source: WeightSource, probe_set: Path | None, state: bytes | None = None
+        self,
+        run: RunConfig,
+        *,
+        stream: str,
+        source: WeightSource,
+        truth: bool,
+        state: bytes | None = None,
+        key: bytes | None = None,
     ) -> None:
         config = run.evaluator
         settle(part="evaluator", threads=config.threads, nice=config.nice)
+        adopt(key)
         self._run = run
-        self._probe_set = probe_set
+        self._probe_set = ProbeSpec.of(run).cache_path(config.cache) if truth else None
         self._earlier = state
         self._asked, self._given = threading.Event(), threading.Condition()
         self._state: bytes | None = None
@@ -97,6 +106,10 @@ class EvaluatorShell:
     def metrics_port(self) -> int:
         """TCP port of this process's Prometheus endpoint."""
         return self._port
+
+    def exposition(self) -> bytes:
+        """What the endpoint shows, for who cannot reach this host's loopback."""
+        return self._metrics.exposition()
 
     def status(self) -> EvaluatorStatus:
         """Says what was measured last; raises what ended the thread."""

@@ -50,6 +50,7 @@ class Ingest:
         passed: Called with every datum that was read, whatever becomes of it.
         told_as: Name under which a writer that waits is told how far the reader is; empty where nobody waits.
         hold: Says that nothing is to be read now: a step is due, and whoever writes waits.
+        allowed: Says of an actor whether it may have brought one more; its datum is gated else.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Ingest:
         passed: Callable[[Datum], None] = lambda datum: None,
         told_as: str = "",
         hold: Callable[[], bool] = lambda: False,
+        allowed: Callable[[str], bool] = lambda actor: True,
     ) -> None:
         self._reader = reader
         self._rule = rule
@@ -81,6 +83,7 @@ class Ingest:
         self._passed = passed
         self._told_as = told_as
         self._hold = hold
+        self._allowed = allowed
         self._stop = threading.Event()
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run_safely, name="ingest", daemon=True)
@@ -179,7 +182,8 @@ class Ingest:
         counter = self._counts[datum.actor]
         collector = self._collectors.get(datum.buffer)
         misnamed = datum.experience != self._rule.experience(datum.visit, datum.visit_time)
-        if collector is None or misnamed or frame_shape(datum.data) != self._image_shape or self._stale(datum):
+        fits = collector is not None and not misnamed and frame_shape(datum.data) == self._image_shape
+        if collector is None or not fits or self._stale(datum) or not self._allowed(datum.actor):
             counter["gated"] += 1
             return
         match self._rule.classify(datum.visit, datum.visit_time):

@@ -31,6 +31,7 @@ from common.metrics import Metrics
 from common.status import LearnerStatus
 from common.stream import Share, StreamKeys, StreamReader, connect
 from common.weights import DTYPES, WeightSink, digest
+from learner.allowance import Allowance
 from learner.candidates import Candidates
 from learner.checkpoint import Checkpoint
 from learner.clock import clock_of
@@ -86,6 +87,7 @@ class Learner:
         clock, passed = clock_of(run)
 
         model = IJepa(config.model, run.world.image_size, seed=run.seed)
+        self._parameters = sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad)
         self._step = TrainingStep(
             model,
             config.optim,
@@ -178,6 +180,7 @@ class Learner:
             passed=passed,
             told_as=part_name(self._ranks.rank) if run.playback.waits else "",
             hold=lambda: run.playback.waits and not self._trainer.waiting,
+            allowed=Allowance.of(run).grants,
         )
         self.metrics.follow(self.status)
 
@@ -211,6 +214,7 @@ class Learner:
             ranks=self._ranks.count,
             rank_wait_seconds=self._ranks.waited,
             step=self._step.step,
+            parameters=self._parameters,
             images=self._trainer.images,
             images_per_second=self._trainer.images_per_second(),
             loss=self._trainer.loss,

@@ -10,6 +10,7 @@ from pamiq_core import time
 
 from common.config import RunConfig
 from common.process import settle
+from common.signing import adopt
 from common.status import LearnerStatus
 from common.stream import Heartbeat, StreamKeys, connect
 from common.system_clock import Stood, set_behind
@@ -34,6 +35,7 @@ class LearnerShell:
 
     Args:
         place: Where several ranks meet; None for a learner that trains alone.
+        key: Key that the run signs with; None for none.
         behind: Seconds that the run has stood still before, and since when it does so now, as `set_behind` takes them.
             The others as there.
     """
@@ -47,10 +49,12 @@ class LearnerShell:
         checkpoint: Checkpoint | None,
         version: int,
         place: Place | None = None,
+        key: bytes | None = None,
         behind: Stood = (0.0, None),
     ) -> None:
         part = part_name(place.rank if place else 0)
         settle(part=part, threads=run.learner.threads, nice=run.learner.nice)
+        adopt(key)
         set_behind(*behind)
         self._sink = sink
         self._learner = Learner(
@@ -75,6 +79,10 @@ class LearnerShell:
     def metrics_port(self) -> int:
         """TCP port of this process's Prometheus endpoint."""
         return self._port
+
+    def exposition(self) -> bytes:
+        """What the endpoint shows, for who cannot reach this host's loopback."""
+        return self._learner.metrics.exposition()
 
     def status(self) -> LearnerStatus:
         """Says how the learner does; raises what ended it."""

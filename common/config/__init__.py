@@ -3,6 +3,7 @@
 from common.config.learner import GuardMode, GuardrailConfig, LearnerConfig, PayloadDtype
 from common.config.model import MaskConfig, MaskKind, ModelConfig
 from common.config.optim import EmaSchedule, OptimConfig, Optimizer, PlasticityConfig, Regulariser, Schedule
+from common.config.placement import PlacementConfig
 from common.config.replay import Draw, Keep, ReplayConfig
 from common.config.run import (
     ActorConfig,
@@ -33,6 +34,7 @@ __all__ = [
     "OptimConfig",
     "Optimizer",
     "PayloadDtype",
+    "PlacementConfig",
     "PlasticityConfig",
     "PlaybackConfig",
     "Regulariser",

@@ -62,6 +62,11 @@ class ModelConfig:
             if dim % 4:
                 raise checks.refuse(self, f"{prefix}dim", "must be a multiple of 4, for the 2-D sine-cosine positions")
 
+    @property
+    def size(self) -> str:
+        """Width and depth of the encoder in a word, `vit-192x6`: the label `model` of a run's metrics."""
+        return f"vit-{self.dim}x{self.depth}"
+
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of patches in a picture of `image_size` (height, width).
 

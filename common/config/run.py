@@ -10,6 +10,7 @@ from common.config import checks
 from common.config.control import ControlConfig
 from common.config.curiosity import CuriosityConfig
 from common.config.learner import LearnerConfig
+from common.config.placement import PlacementConfig
 from common.config.screen import ScreenConfig
 from common.config.script import parse_script
 from common.config.units import ByteCount, Seconds
@@ -255,6 +256,8 @@ class RunConfig:
         preset: Name of the preset that this config started from.
         duration: Length of the run in seconds of wall clock; 0 runs until it is stopped.
         run_dir: Folder of the run; made new, and left as it is if it exists. Empty gives `runs/<date>-<preset>`.
+        cluster: Address of the Ray cluster whose hosts the parts live on, `auto` on its head; empty for this machine
+            alone.
         redis_url: `redis://…` or `rediss://…` of your own server; empty starts an embedded one. The variable
             `ENGRAM_REDIS_URL` says the same without showing a password in the list of processes.
         seed: Seed of everything random: schedules, initialisation, masks, sampling.
@@ -271,6 +274,7 @@ class RunConfig:
     preset: str = "demo"
     duration: Seconds = 600.0
     run_dir: str = ""
+    cluster: str = ""
     redis_url: str = ""
     seed: int = 0
     restarts: int = 10
@@ -285,6 +289,7 @@ class RunConfig:
     evaluator: EvaluatorConfig = EvaluatorConfig()
     playback: PlaybackConfig = PlaybackConfig()
     control: ControlConfig = ControlConfig()
+    placement: PlacementConfig = PlacementConfig()
 
     def __post_init__(self) -> None:
         checks.not_negative(self, "duration", "restarts", "retention")

@@ -1,6 +1,6 @@
 """The replay stream in Redis: one stream an actor, writers that never block, readers that count every gap."""
 
-from common.stream.connection import check_server, connect, redact, remove
+from common.stream.connection import check_login, check_server, connect, redact, remove
 from common.stream.heartbeat import Heartbeat, last_beats
 from common.stream.journal import CaptureJournal, DropCause
 from common.stream.keys import StreamKeys, rollouts_of
@@ -16,6 +16,7 @@ __all__ = [
     "StreamKeys",
     "StreamReader",
     "StreamWriter",
+    "check_login",
     "check_server",
     "connect",
     "last_beats",

@@ -6,6 +6,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from common.messages import Datum
+from common.signing import SIGNATURE, Signer
 from common.stream.keys import StreamKeys
 from common.stream.transaction import Command, Transaction
 from common.wire import Fields
@@ -43,7 +44,9 @@ class Batch:
     transaction: Transaction | None = None
     sent: int = 0
 
-    def address(self, ordinal: int, keys: StreamKeys, actor: str, length: int) -> Transaction:
+    def address(
+        self, ordinal: int, keys: StreamKeys, actor: str, length: int, signer: Signer | None = None
+    ) -> Transaction:
         """Packs the commands that write the entries to their place.
 
         Args:
@@ -51,6 +54,7 @@ class Batch:
             keys: Names of the stream's keys.
             actor: The actor.
             length: Entries that its stream may keep.
+            signer: Signs each entry; None for none.
 
         Returns:
             One XADD an entry, then the new total, and the actor's name for a server that came back empty.
@@ -59,6 +63,9 @@ class Batch:
         commands: list[Command] = []
         for number, (seq, _, fields) in enumerate(self.entries, ordinal):
             fields |= {b"seq": b"%d" % seq, b"ord": b"%d" % number, b"st": now}
+            if signer is not None:
+                data = fields.pop(b"data")
+                fields |= {SIGNATURE: signer.entry({**fields, b"data": data}), b"data": data}  # data stay last
             *words, data = chain.from_iterable(fields.items())
             commands.append(Command(("XADD", key, "MAXLEN", "~", length, f"{seq}-0", *words), data))
         commands.append(Command(("HSET", keys.written, actor, ordinal + len(self.entries))))

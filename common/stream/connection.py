@@ -1,5 +1,8 @@
 """Connections to the Redis server, and the check that it can carry a replay stream."""
 
+import ipaddress
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import cast
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -27,6 +30,22 @@ def redact(url: str) -> str:
     return urlunsplit((parts.scheme, f"***@{host}" if "@" in parts.netloc else host, parts.path, "", ""))
 
 
+def is_local(url: str) -> bool:
+    """Says whether a server's URL stays on this machine."""
+    found = urlsplit(url)
+    if found.scheme == "unix" or found.hostname in (None, "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(found.hostname).is_loopback
+    except ValueError:
+        return False
+
+
+def is_plain(url: str) -> bool:
+    """Says whether frames and password go over a network unencrypted, unless a tunnel or a VPN is in between."""
+    return url.startswith("redis://") and not is_local(url)
+
+
 def connect(url: str, *, timeout: float = 2.0) -> redis.Redis:
     """Opens a client that fails fast: retries are the caller's, who knows what may be sent twice.
 
@@ -39,6 +58,7 @@ def connect(url: str, *, timeout: float = 2.0) -> redis.Redis:
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 0),
+        driver_info=None,  # no CLIENT SETINFO, which Redis before 7.2 does not know and no role needs
         protocol=2,  # protocol 3 begins with HELLO, unknown to the old servers that are to be refused by name
     )
 
@@ -70,7 +90,8 @@ def _client(url: str) -> redis.Redis:
     """Opens a client of a URL that somebody wrote.
 
     Raises:
-        ConfigError: It is none, or has options that would change how clients wait, retry or decode.
+        ConfigError: It is none, has options that would change how clients wait, retry or decode, or leads to another
+            machine without any authentication.
     """
     try:
         parts, client = urlsplit(url), connect(url)
@@ -82,6 +103,14 @@ def _client(url: str) -> redis.Redis:
             )
         if parts.scheme != "unix" and not (parts.path.strip("/") or "0").isdigit():
             raise ConfigError("redis_url", redact(url), "must end with the number of a database, or with none")
+        secrets = [parts.password, *options.get("password", ()), *options.get("ssl_certfile", ())]
+        if not is_local(url) and not any(secrets):
+            raise ConfigError(
+                "redis_url",
+                redact(url),
+                "has no password: whoever reaches that server could read and forge everything. Set one there (`engram "
+                "keys` makes a configuration) and in the URL",
+            )
         return client
     except (ValueError, TypeError) as error:
         reason = "" if "@" in url else f" ({error})"
@@ -89,6 +118,42 @@ def _client(url: str) -> redis.Redis:
         raise ConfigError(
             "redis_url", f"{scheme}://***", f"is no URL{reason}: write special characters as %XX"
         ) from None
+
+
+@contextmanager
+def _checked(url: str) -> Generator[redis.Redis]:
+    """A client of a server that is to be judged: whatever goes wrong with it becomes a refusal.
+
+    Raises:
+        ConfigError: It does not answer, or refuses login or work.
+    """
+
+    def refuse(reason: str) -> ConfigError:
+        return ConfigError("redis_url", redact(url), reason)
+
+    client = _client(url)
+    try:
+        yield client
+    except (redis.AuthenticationError, NoPermissionError) as error:
+        raise refuse(f"refuses the login ({error}): check user and password") from None
+    except redis.ConnectionError as error:
+        raise refuse(f"does not answer ({error})") from None
+    except redis.TimeoutError:
+        raise refuse("does not answer in time") from None
+    except redis.ResponseError as error:
+        raise refuse(f"refuses to work: {error}") from None
+    finally:
+        client.close()
+
+
+def check_login(url: str) -> None:
+    """Makes sure that the server lets this process in, and answers: all that an actor of another host may ask.
+
+    Raises:
+        ConfigError: It does not, or whoever reaches it could do the same.
+    """
+    with _checked(url) as client:
+        client.ping()  # pyright: ignore[reportUnknownMemberType]
 
 
 def check_server(url: str, *, budget: int, stream: str, durability: Durability = Durability.MEMORY) -> None:
@@ -107,8 +172,7 @@ def check_server(url: str, *, budget: int, stream: str, durability: Durability =
     def refuse(reason: str) -> ConfigError:
         return ConfigError("redis_url", redact(url), reason)
 
-    client = _client(url)
-    try:
+    with _checked(url) as client:
         info = client.info()  # pyright: ignore[reportUnknownMemberType]
         version = str(info.get("redis_version", "0"))
         if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:
@@ -129,13 +193,3 @@ def check_server(url: str, *, budget: int, stream: str, durability: Durability =
             raise refuse("leaves syncing its file to chance (appendfsync no): set it to everysec")
         probe = f"{StreamKeys(stream).quarantine}:probe"
         client.set(probe, b"", ex=1)
-    except (redis.AuthenticationError, NoPermissionError) as error:
-        raise refuse(f"refuses the login ({error}): check user and password") from None
-    except redis.ConnectionError as error:
-        raise refuse(f"does not answer ({error})") from None
-    except redis.TimeoutError:
-        raise refuse("does not answer in time") from None
-    except redis.ResponseError as error:
-        raise refuse(f"refuses to work: {error}") from None
-    finally:
-        client.close()

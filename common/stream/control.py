@@ -3,7 +3,8 @@
     driver ── configuration (YAML), phase, seconds stood still ─► Redis ◄── RunFollower ── actor on another host
     actor on another host ── its status, once a second ─► Redis ◄── driver
 
-All of it is plain data of bounded size, checked field by field as it is read.
+All of it is plain data of bounded size, checked field by field as it is read. Where the run has a key, configuration
+and commands are signed: nobody else can send an actor into another world, or stop it.
 """
 
 import time
@@ -20,11 +21,21 @@ from common.config import RunConfig
 from common.config.files import from_content, to_yaml
 from common.curiosity.status import CuriosityStatus
 from common.errors import ConfigError, WireError
+from common.signing import KEY_VARIABLE, Signer
 from common.status import ActorStatus, WriterCounts
 from common.stream.keys import StreamKeys
+from common.wire import checked_name
 
 _LONGEST = 64 * 1024
 """Bytes of a configuration, or of a status."""
+_SIGNED = b"# sig: "
+"""Begins a configuration's last line, which is its signature: a comment to YAML."""
+
+
+_MARKS = {"[": 64, "{": 64, "-": 2048, "?": 64}
+"""How often marks that nest may stand in a configuration."""
+_MOST = 1024
+"""Names in one mapping of a status: each becomes a line of metrics."""
 
 
 class Phase(StrEnum):
@@ -52,30 +63,64 @@ class Control:
     told_ns: int = 0
 
 
-def announce_run(client: redis.Redis, keys: StreamKeys, run: RunConfig) -> None:
+def announce_run(client: redis.Redis, keys: StreamKeys, run: RunConfig, key: bytes | None = None) -> None:
     """Writes down what the run is made of; no address or password is in it.
+
+    Args:
+        client: The server.
+        keys: Names of the stream's keys.
+        run: The run.
+        key: Key to sign with; that of this process by default, and none where it has none. The others as here.
 
     Raises:
         redis.RedisError: The server does not answer.
     """
-    client.set(keys.run, to_yaml(run).encode())
+    text, signer = to_yaml(run).encode(), Signer.of(keys.stream, key)
+    signed = _SIGNED + signer.message("run", text).hex().encode() + b"\n" if signer else b""
+    client.set(keys.run, text + signed)
 
 
 def read_run(client: redis.Redis, keys: StreamKeys) -> RunConfig:
     """Reads what the run is made of.
 
     Raises:
-        ConfigError: There is no such run, or its configuration is none that this version knows.
+        ConfigError: There is no such run, its configuration is none that this version knows, or it is not signed with
+            the key of this process.
         redis.RedisError: The server does not answer.
     """
     written = cast("bytes | None", client.getrange(keys.run, 0, _LONGEST)) or b""
     if not written or len(written) > _LONGEST:
         raise ConfigError("stream", keys.stream, "is no stream of a run that takes actors from other hosts")
+    written = _unsigned(written, keys)
     try:
-        content: Any = yaml.safe_load(written.decode())
+        text = written.decode()
+        # What refers to itself has no end, and nested brackets take the parser the square of their number.
+        if any(text.count(mark) > _MARKS[mark] for mark in _MARKS) or any(
+            isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)
+        ):
+            raise ConfigError("stream", keys.stream, "holds no configuration that a run writes")
+        content: Any = yaml.safe_load(text)
     except (UnicodeDecodeError, yaml.YAMLError, RecursionError):
         raise ConfigError("stream", keys.stream, "holds no readable configuration") from None
     return from_content(content, f"the configuration of {keys.stream}")
+
+
+def _unsigned(written: bytes, keys: StreamKeys) -> bytes:
+    """A configuration without its signature, once that is checked."""
+    text, mark, signature = written.rpartition(_SIGNED)
+    signer = Signer.of(keys.stream)
+    if signer is None and not mark:
+        return written
+    if signer is None:
+        raise ConfigError("stream", keys.stream, f"is signed: set {KEY_VARIABLE} to the run's key, or its _FILE")
+    try:
+        given = bytes.fromhex(signature.decode()) if mark else b""
+    except ValueError:
+        given = b""
+    if not signer.said("run", text, given):
+        wrong = "is signed with another key than" if mark else "is not signed, as it must be with"
+        raise ConfigError("stream", keys.stream, f"{wrong} the one of {KEY_VARIABLE}")
+    return text
 
 
 def runs_on(client: redis.Redis) -> list[str]:
@@ -85,19 +130,27 @@ def runs_on(client: redis.Redis) -> list[str]:
         redis.RedisError: The server does not answer.
     """
     found = cast(Any, client).scan_iter(match=StreamKeys("*").run, count=1000)
-    names = [key.decode(errors="replace") for key in cast("list[bytes]", list(found))]
-    return sorted(name.removeprefix("engram:").removesuffix(":run") for name in names)
+    names = [key.removeprefix(b"engram:").removesuffix(b":run") for key in cast("list[bytes]", list(found))]
+    return sorted(checked_name("stream", name) for name in names if _is_name(name))
 
 
-def announce(client: redis.Redis, keys: StreamKeys, control: Control) -> None:
-    """Writes down what is wanted.
+def _is_name(name: bytes) -> bool:
+    try:
+        return bool(checked_name("stream", name))
+    except WireError:
+        return False
+
+
+def announce(client: redis.Redis, keys: StreamKeys, control: Control, key: bytes | None = None) -> None:
+    """Writes down what is wanted, signed as the configuration is.
 
     Raises:
         redis.RedisError: The server does not answer.
     """
-    packed = cast(
-        bytes, cast(Any, msgpack).packb([str(control.phase), float(control.stood), control.generation, time.time_ns()])
-    )
+    said = [str(control.phase), float(control.stood), control.generation, time.time_ns()]
+    packed = cast(bytes, cast(Any, msgpack).packb(said))
+    if (signer := Signer.of(keys.stream, key)) is not None:
+        packed = cast(bytes, cast(Any, msgpack).packb([*said, signer.message("control", packed)]))
     client.set(keys.control, packed)
 
 
@@ -105,14 +158,20 @@ def read_control(client: redis.Redis, keys: StreamKeys) -> Control | None:
     """Reads what is wanted; None where nothing is said.
 
     Raises:
-        WireError: It is none.
+        WireError: It is none, or is not signed with the key of this process.
         redis.RedisError: The server does not answer.
     """
     written = cast("bytes | None", client.getrange(keys.control, 0, _LONGEST)) or b""
     if not written:
         return None
     match _unpacked(written):
-        case [str(phase), float(stood), int(generation), int(told_ns)] if phase in set(Phase) and stood >= 0:
+        case [str(phase), float(stood), int(generation), int(told_ns), *signed] if phase in set(Phase) and stood >= 0:
+            signer = Signer.of(keys.stream)
+            if signer is not None:
+                said = cast(bytes, cast(Any, msgpack).packb([phase, stood, generation, told_ns]))
+                given = signed[0] if len(signed) == 1 and isinstance(signed[0], bytes) else b""
+                if not signer.said("control", said, given):
+                    raise WireError("a command on the control channel is not signed with the run's key")
             return Control(phase=Phase(phase), stood=stood, generation=generation, told_ns=told_ns)
         case _:
             raise WireError("what the control channel holds is no command")
@@ -172,6 +231,8 @@ def _status(content: Any) -> ActorStatus:
             values[item.name] = _counts(value)
         elif isinstance(wanted, Mapping):
             values[item.name] = _numbers(value)
+        elif isinstance(value, str) and isinstance(wanted, str):
+            values[item.name] = value and checked_name(item.name, value.encode(errors="replace"))
         elif type(value) is type(wanted):
             values[item.name] = value
         else:
@@ -213,6 +274,8 @@ def _numbers(content: Any) -> dict[str, int]:
     if not isinstance(content, dict):
         raise WireError("is no mapping")
     numbers = cast(dict[Any, Any], content)
-    if not all(isinstance(name, str) and type(count) is int for name, count in numbers.items()):
-        raise WireError("is no mapping of names to numbers")
+    if len(numbers) > _MOST or not all(isinstance(name, str) and type(count) is int for name, count in numbers.items()):
+        raise WireError(f"is no mapping of at most {_MOST} names to numbers")
+    for name in numbers:
+        checked_name("name", name.encode(errors="replace"))
     return cast(dict[str, int], numbers)

@@ -34,6 +34,8 @@ class CaptureJournal:
 
     Args:
         path: The file; made if it does not exist.
+        life: Processes that the actor has lived in, this one included, where the file may know of fewer: earlier ones
+            may have been on other hosts.
 
     Raises:
         StreamError: The file is not a journal.
@@ -43,7 +45,7 @@ class CaptureJournal:
     _MAGIC, _CAPTURED, _WRITTEN, _ACKED, _GENERATION = range(5)
     _CAUSES: ClassVar = {cause: slot for slot, cause in enumerate(DropCause, 5)}
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, life: int = 0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         size = 8 * len(self._SLOTS)
         path.touch(0o600)
@@ -62,7 +64,7 @@ class CaptureJournal:
             self._slots[self._MAGIC] = _MAGIC
         elif self._slots[self._MAGIC] != _MAGIC:
             raise StreamError(f"{path} is not a capture journal: move it away")
-        self._slots[self._GENERATION] += 1
+        self._slots[self._GENERATION] = max(self._slots[self._GENERATION] + 1, life)
 
     @property
     def generation(self) -> int:

@@ -16,11 +16,12 @@ import redis
 
 from common.errors import WireError
 from common.messages import Datum
+from common.signing import SIGNATURE, Signer
 from common.stream.keys import StreamKeys
 from common.stream.readahead import Entries, ReadAhead
 from common.stream.share import Share
 from common.stream.takeover import WRONG_TYPE, is_own, place
-from common.wire import Fields, decode
+from common.wire import Fields, checked_name, decode
 
 COUNT = 32
 """Entries a read takes from one stream at most: a greedy reader holds up the writers."""
@@ -28,6 +29,8 @@ READ_BYTES = 8 * 2**20
 """Bytes that a read aims at, all streams together: so many may wait in the server for a reader that rests."""
 
 QUARANTINE_LENGTH = 100
+MOST_ACTORS = 4096
+"""Actors that a reader follows: the set of their names can be added to by each of them."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +70,8 @@ class StreamReader:
         keys: Names of the stream's keys.
         positions: Where to go on from, as `state()` gave it; empty starts at the oldest entry.
         share: The entries that this reader answers for; all by default. What no actor wrote is the first reader's.
+        key: Key that entries must be signed with; that of this process by default, and none where it has none.
+        keeps: Whether what is not fit to be handed out is kept aside in the server.
     """
 
     def __init__(
@@ -76,10 +81,14 @@ class StreamReader:
         keys: StreamKeys,
         positions: Mapping[str, Mapping[str, int]] | None = None,
         share: Share | None = None,
+        key: bytes | None = None,
+        keeps: bool = True,
     ) -> None:
         self._client = client
         self._keys = keys
         self._share = share or Share()
+        self._signer = Signer.of(keys.stream, key)
+        self._keeps = keeps
         self._ahead = ReadAhead(client)
         self._size = 64 * 2**10
         self._totals: dict[str, int] = {}
@@ -105,7 +114,8 @@ class StreamReader:
             redis.RedisError: The server does not answer.
         """
         for name in cast(Iterable[bytes], self._client.smembers(self._keys.actors)):
-            self._positions.setdefault(name.decode(errors="replace"), Position())
+            if (actor := _actor(name)) and (actor in self._positions or len(self._positions) < MOST_ACTORS):
+                self._positions.setdefault(actor, Position())
         server = str(self._client.info("server").get("run_id", ""))  # pyright: ignore[reportUnknownMemberType]
         if self._server and server != self._server:
             self.resets += 1
@@ -136,10 +146,10 @@ class StreamReader:
             self._size = max(1, len(entries[-1][1].get(b"data", b"")), self._size * 7 // 8)
             position, name = self._positions[actors[key]], actors[key].encode()
             for entry_id, fields in entries:
-                if is_own(name, entry_id, fields):
+                if is_own(name, entry_id, fields, self._signer):
                     taken = _take(position, fields, self._share)
                 else:
-                    taken = self._pass(actors[key], *place(entry_id))
+                    taken = self._pass(actors[key], *place(entry_id), signed=SIGNATURE in fields)
                 if isinstance(taken, Datum):
                     data.append(taken)
                 elif taken is not None:
@@ -179,7 +189,7 @@ class StreamReader:
             for actor, position in self._positions.items()
         }
 
-    def _pass(self, actor: str, seq: int, sub: int) -> str | None:
+    def _pass(self, actor: str, seq: int, sub: int, *, signed: bool) -> str | None:
         """Goes past a stranger's entry, unless that would go past ids that the actor may still use."""
         position = self._positions[actor]
         if seq <= position.seq:
@@ -190,14 +200,23 @@ class StreamReader:
         if not self._share.owns(0):
             return None
         position.foreign += 1
-        return f"id {seq}-{sub}: not written by {actor}"
+        what = "" if self._signer is None else ", or changed" if signed else ": no signature"
+        return f"id {seq}-{sub}: not written by {actor}{what}"
 
     def _set_aside(self, broken: list[Fields]) -> None:
         try:
-            for kept in broken:
+            for kept in broken if self._keeps else ():
                 self._client.xadd(self._keys.quarantine, cast(Any, kept), maxlen=QUARANTINE_LENGTH, approximate=False)  # pyright: ignore[reportUnknownMemberType]
         except redis.RedisError as error:  # they are counted; the copy for a person to look at is a courtesy
             _log.warning("cannot keep %d broken entries aside: %s", len(broken), error)
+
+
+def _actor(name: bytes) -> str:
+    """The name of an actor; empty for what is none, which would travel on into tables, logs and terminals."""
+    try:
+        return checked_name("actor", name)
+    except WireError:
+        return ""
 
 
 def _labelled(fields: Fields, actor: str, entry_id: bytes, reason: str) -> Fields:

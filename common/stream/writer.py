@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 import redis
@@ -22,6 +23,7 @@ import redis.exceptions
 from common.codec import Codec
 from common.errors import StreamError
 from common.messages import Datum
+from common.signing import Signer
 from common.status import WriterCounts
 from common.stream.batch import Batch, Packed, Waiting
 from common.stream.journal import CaptureJournal, DropCause
@@ -60,6 +62,7 @@ class StreamWriter:
         codec: How frames are packed.
         quality: Of JPEG, 1 to 100.
         written: Told of each acknowledged entry how long it took since capture, seconds.
+        key: Key that entries are signed with; that of this process by default, and none where it has none.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class StreamWriter:
         codec: Codec = Codec.RAW,
         quality: int = 95,
         written: Callable[[float], None] = lambda _: None,
+        key: bytes | None = None,
     ) -> None:
         self._connect = connect
         self._keys = keys
@@ -87,6 +91,7 @@ class StreamWriter:
         self._codec = codec
         self._quality = quality
         self._written = written
+        self._signer = Signer.of(keys.stream, key)
         self._spool: deque[Waiting] = deque()
         self._spool_bytes = 0
         self._taken = 0
@@ -251,7 +256,7 @@ class StreamWriter:
         return Packed(waiting.seq, datum.captured_ns, fields)
 
     def _address(self, batch: Batch, ordinal: int) -> Transaction:
-        return batch.address(ordinal, self._keys, self._actor, self._retention.length)
+        return batch.address(ordinal, self._keys, self._actor, self._retention.length, self._signer)
 
     def _write(self, batch: Batch) -> None:
         client = self._client or self._open()
@@ -301,10 +306,11 @@ class StreamWriter:
                 raise error
         key, refused = self._keys.frames(self._actor), [batch.entries[index].seq for index in errors]
         later = [entry.seq for index, entry in enumerate(batch.entries) if index > max(errors)]
-        remains = survey(client, key, self._actor, below=later[0] if later else None)
+        remains = survey(client, key, self._actor, below=later[0] if later else None, signer=self._signer)
         ours = remains is not None and remains.seq >= refused[0]
         if max(errors) < before and (
-            ours or own_among(client, key, self._actor, refused[0], refused[-1]).issuperset(refused)
+            ours
+            or own_among(client, key, self._actor, refused[0], refused[-1], signer=self._signer).issuperset(refused)
         ):
             return True
         if ours:
@@ -350,18 +356,18 @@ class StreamWriter:
     def _settle(self, client: redis.Redis) -> None:
         """Counts in what a killed predecessor had sent unacknowledged, or all that a lost journal had known of."""
         key = self._keys.frames(self._actor)
-        remains = survey(client, key, self._actor)
+        remains = survey(client, key, self._actor, signer=self._signer)
         if remains is not None and remains.length:
             self._retention.inherit(remains.length, remains.size)
             if remains.seq > self._given_before:
                 self._renumber(remains.seq, max(self._total(client), remains.ordinal + 1))
                 return
         since = self._journal.acked, self._given_before
-        arrived = arrived_since(client, key, self._actor, acked=since[0], given=since[1])
-        if arrived is None:
+        find = partial(arrived_since, client, key, self._actor, acked=since[0], given=since[1], signer=self._signer)
+        if (arrived := find()) is None:
             _log.error("%s: a stranger keeps our entries out of %s; the stream begins anew", self._actor, key)
             client.unlink(key)
-            arrived = arrived_since(client, key, self._actor, acked=since[0], given=since[1]) or []
+            arrived = find() or []
         with self._wake:
             for seq in arrived:
                 self._journal.drop(DropCause.DIED, -1)

@@ -11,6 +11,7 @@ from common.stream.control import Control, Phase
 from common.system_clock import Stood
 from deploy.control.conductor import Conductor
 from deploy.control.server import ControlServer
+from deploy.page.live import LivePage
 from deploy.supervision import Part
 
 
@@ -23,6 +24,7 @@ class ControlPanel:
         save: Writes everything to disk that a resume needs, soon.
         say: Notes an event of a kind.
         stood: Seconds that the run has stood still in its earlier parts and between them.
+        page: What a browser finds there; None for the API alone.
 
     Raises:
         ConfigError: As `ControlServer`.
@@ -36,13 +38,16 @@ class ControlPanel:
         save: Callable[[], None],
         say: Callable[..., object],
         stood: float = 0.0,
+        page: LivePage | None = None,
     ) -> None:
         self._conductor = Conductor(stood)
         self._stop = stop
         self._save = save
         self._say = say
         self._generation = 0
-        self._server = ControlServer(config, self._conductor.status) if config.enabled else None
+        self._page = page
+        routes = page.routes(self._conductor.status) if page else ()
+        self._server = ControlServer(config, self._conductor.status, routes) if config.enabled else None
 
     @property
     def url(self) -> str:
@@ -95,6 +100,8 @@ class ControlPanel:
                     self.end()
                     self._stop()
         self._conductor.look(parts, others)
+        if self._page is not None:
+            self._page.look()
 
     def end(self) -> None:
         """The run ends: the status says so, and nobody is paused or resumed any more."""
@@ -104,6 +111,8 @@ class ControlPanel:
         """Stops listening."""
         if self._server is not None:
             self._server.close()
+        if self._page is not None:
+            self._page.close()
 
     def _note(self, event: str, *, new: bool) -> None:
         if new:

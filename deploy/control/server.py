@@ -1,82 +1,34 @@
-"""pamiq-core's own web API on the driver, closed to web pages and to other hosts.
+"""pamiq-core's own web API on the driver, closed to other hosts and their pages, and the live page beside it.
 
-    pamiq-console, pamiq-kbctl ─► Gate ─► WebApiServer (pamiq-core) ─► queue ─► driver, twice a second
+    pamiq-console, pamiq-kbctl ─► Gate ─┬► WebApiServer (pamiq-core) ─► queue ─► driver, twice a second
+    browser                             └► routes of the live page
 
-On loopback a request must name loopback as its host, and as its origin where it has one: else any web page that is
-open in a browser on this machine could press the buttons (DNS rebinding, cross-site requests). Beyond loopback it must
-bear a token.
+Nobody gets past the gate who is not on this machine or has no token, and no page of elsewhere in any case.
 """
 
-import hmac
-import ipaddress
 import logging
-import os
 import socket
-from collections.abc import Callable
-from typing import override
-from urllib.parse import urlsplit
+from collections.abc import Callable, Sequence
+from typing import Any, override
 
 import uvicorn
 from pamiq_core.console import SystemStatus
 from pamiq_core.console.system_status import SystemStatusProvider
-from pamiq_core.console.web_api import WebApiServer
-from starlette.datastructures import Headers
+from pamiq_core.console.web_api import ERROR_INVALID_ENDPOINT, ERROR_INVALID_METHOD, WebApiServer
+from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Route
 
 from common.config.control import ControlConfig
 from common.errors import ConfigError
+from common.options import secret
+from deploy.control.gate import TOKEN_VARIABLE, Gate, is_loopback
 
-TOKEN_VARIABLE = "ENGRAM_CONTROL_TOKEN"
-"""Names the token that requests from beyond loopback must bear."""
 _SHORTEST = 16
 _WAITING = 16
 """Commands that wait for the driver, at most."""
 
 _log = logging.getLogger(__name__)
-
-
-def is_loopback(name: str) -> bool:
-    """Says whether a host's name or address is this machine's loopback."""
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-class Gate:
-    """Lets in whom it should: see the module.
-
-    Args:
-        app: What is behind it.
-        token: That requests must bear; None on loopback, where they must name loopback instead.
-    """
-
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
-        self._app = app
-        self._token = token
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers, or passes a request on."""
-        if scope["type"] == "http" and (wrong := self._refusal(Headers(scope=scope))):
-            await JSONResponse({"error": wrong}, status_code=403)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def _refusal(self, headers: Headers) -> str:
-        origin = headers.get("origin")
-        if self._token is not None:
-            given = headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), self._token.encode()):
-                return f"a bearer token is needed: the run's {TOKEN_VARIABLE}"
-            return "web pages may not steer a run" if origin is not None else ""
-        if not is_loopback(_host(f"//{headers.get('host', '')}")):
-            return "the Host header must name loopback"
-        if origin is not None and not is_loopback(_host(origin)):
-            return "the Origin header must name loopback"
-        return ""
 
 
 class _Told(SystemStatusProvider):
@@ -96,19 +48,21 @@ class ControlServer(WebApiServer):
     Args:
         config: Where.
         status: How the run is.
+        routes: What it serves beside pamiq-core's API.
 
     Raises:
         ConfigError: The address cannot be had, or is beyond loopback and there is no token.
     """
 
     @override
-    def __init__(self, config: ControlConfig, status: Callable[[], SystemStatus]) -> None:
+    def __init__(self, config: ControlConfig, status: Callable[[], SystemStatus], routes: Sequence[Route] = ()) -> None:
         token = control_token(config)
         self._listener = _listen(config)
         port = int(self._listener.getsockname()[1])
         super().__init__(_Told(status), config.host, port, _WAITING)
         self.url = f"http://{f'[{config.host}]' if ':' in config.host else config.host}:{port}"
         """Where it is."""
+        self._app.router.routes.extend(routes)
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(Gate(self._app, token), log_level="error", access_log=False, timeout_graceful_shutdown=1)
         )
@@ -126,6 +80,15 @@ class ControlServer(WebApiServer):
     def _run_server(self) -> None:
         self._uvicorn.run(sockets=[self._listener])
 
+    # pamiq-core writes every path that it does not know into the log, as it was asked for.
+    @override
+    async def _error_404(self, request: Request, exc: Any) -> JSONResponse:
+        return JSONResponse(ERROR_INVALID_ENDPOINT, status_code=404)
+
+    @override
+    async def _error_405(self, request: Request, exc: Any) -> JSONResponse:
+        return JSONResponse(ERROR_INVALID_METHOD, status_code=405)
+
     def close(self) -> None:
         """Ends, and frees the port."""
         self._uvicorn.should_exit = True
@@ -141,7 +104,7 @@ def control_token(config: ControlConfig) -> str | None:
     """
     if is_loopback(config.host):
         return None
-    token = os.environ.get(TOKEN_VARIABLE, "")
+    token = secret(TOKEN_VARIABLE)
     if len(token) < _SHORTEST:
         raise ConfigError(
             "control.host",
@@ -163,10 +126,3 @@ def _listen(config: ControlConfig) -> socket.socket:
             refused = error
             _log.info("control.port = %d cannot be had: %s", port, error.strerror)
     raise ConfigError("control.host", config.host, f"cannot be listened at: {refused and refused.strerror}")
-
-
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""

@@ -1,6 +1,5 @@
 """The command line of recordings; the heavy imports come after the refusals."""
 
-import os
 import signal
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from common.config import PlaybackConfig, RunConfig
 from common.config.files import from_yaml
 from common.config.units import parse_seconds
 from common.errors import ConfigError
-from common.options import URL_VARIABLE, take_option
+from common.options import URL_VARIABLE, secret, take_option
 from common.recording import CRF, Manifest, Quality, Recording
 from deploy.starting import starting_point
 
@@ -99,7 +98,7 @@ def _record_live(words: list[str], path: Path, run_dir: Path, quality: Quality, 
     from deploy.address import StreamAddress
     from deploy.recordings.live import record_live
 
-    address = StreamAddress.find(run_dir, url=url or os.environ.get(URL_VARIABLE, ""))
+    address = StreamAddress.find(run_dir, url=url or secret(URL_VARIABLE))
     manifest = Manifest.new("stream", config=from_yaml(run_dir / "config.yaml"), quality=quality, crf=crf)
     signalled, end = Event(), time.monotonic() + seconds
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import redis
 
 from common.recording import LIVE, Manifest, RecordingWriter
+from common.signing import given_key
 from common.stream import StreamKeys, StreamReader, connect
 from deploy.address import StreamAddress
 
@@ -45,7 +46,12 @@ def record_live(
     Raises:
         RecordingError: The folder exists, or the disk is full; what was recorded by then stays.
     """
-    reader = StreamReader(connect(address.url), keys=StreamKeys(address.stream))
+    reader = StreamReader(
+        connect(address.url),
+        keys=StreamKeys(address.stream),
+        key=bytes.fromhex(address.key) if address.key else given_key(),
+        keeps=False,  # who records may only look
+    )
     data, looked, ending = 0, -REFRESH, False
     with RecordingWriter(path, of=manifest, seconds=LIVE) as writer:
         while True:

@@ -25,6 +25,7 @@ from common.errors import EngramError
 from common.metrics import Metrics
 from common.model_channel import RedisModelSink
 from common.process import settle
+from common.signing import adopt
 from common.stream import Heartbeat, StreamKeys, connect, rollouts_of
 from common.system_clock import ClockReading, Stood, set_behind
 from learner.curiosity.buffer import RolloutBuffer
@@ -53,12 +54,22 @@ class CuriosityShell:
         run: The run's configuration; `redis_url` is where the stream is.
         stream: Id of the run's stream.
         state: What `state` of an earlier process gave; None at the beginning of a run.
+        key: Key that the run signs with; None for none.
         behind: Seconds that the run has stood still before, and since when it does so now, as `set_behind` takes them.
     """
 
-    def __init__(self, run: RunConfig, *, stream: str, state: bytes | None = None, behind: Stood = (0.0, None)) -> None:
+    def __init__(
+        self,
+        run: RunConfig,
+        *,
+        stream: str,
+        state: bytes | None = None,
+        key: bytes | None = None,
+        behind: Stood = (0.0, None),
+    ) -> None:
         config = run.curiosity
         settle(part=PART, threads=config.threads, nice=config.nice)
+        adopt(key)
         set_behind(*behind)
         # The first optimiser imports a large part of torch: for half a minute, on a cold disk, nobody would be trained.
         torch.optim.SGD([torch.zeros(1)])
@@ -112,6 +123,10 @@ class CuriosityShell:
     def metrics_port(self) -> int:
         """TCP port of this process's Prometheus endpoint."""
         return self._port
+
+    def exposition(self) -> bytes:
+        """What the endpoint shows, for who cannot reach this host's loopback."""
+        return self.metrics.exposition()
 
     def status(self) -> TrainersStatus:
         """Says how the trainers do; raises what ended them."""

@@ -78,6 +78,8 @@ RUN = RunStatus(
     ),
     store=StoreStatus(up=True, entries={"actor-0": 93}, memory=5_000_000),
     restarts={"learner": 1},
+    parts=("actor-0", "learner"),
+    disk_free=10**9,
 )
 STATUS = {
     Role.ACTOR: ACTOR,
@@ -159,6 +161,22 @@ def test_causes_that_never_came_are_zero_and_new_ones_are_shown() -> None:
     status = ActorStatus(name="a", counts=WriterCounts(dropped={"meteor": 1}))
     dropped = {s.labels[0]: s.value for s in samples(status) if s.metric is Metric.ACTOR_DROPPED}
     assert dropped == {**dict.fromkeys(DropCause, 0), "meteor": 1}
+
+
+def test_parts_that_never_restarted_are_zero() -> None:
+    value = {sample.key: sample.value for sample in samples(RUN)}
+    assert value['engram_driver_restarts_total{process="actor-0"}'] == 0
+    assert value['engram_driver_restarts_total{process="learner"}'] == 1
+    assert value['engram_driver_unreachable_parts_total{process="learner"}'] == 0
+    assert value["engram_driver_disk_free_bytes"] == 10**9
+
+
+def test_of_another_process_only_the_status_is_shown() -> None:
+    other = Metrics(Role.ACTOR, own=False)
+    other.follow(lambda: ACTOR)
+    names = {name for name, _ in scraped(other.exposition().decode())}
+    assert "engram_actor_captured_frames_total" in names
+    assert not {name for name in names if name.startswith("process_") or name.endswith("_bucket")}
 
 
 def test_wrong_labels_fail_loudly() -> None:

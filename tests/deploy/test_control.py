@@ -151,10 +151,19 @@ def test_web_pages_and_other_hosts_are_refused(server: ControlServer) -> None:
     assert ask(status, Host="localhost:1") == (200, {"status": SystemStatus.ACTIVE.value})
     assert ask(status, Host="127.0.0.1.evil.example")[0] == 403
     assert ask(status, Host="[")[0] in (400, 403)
-    for origin in ("http://evil.example", "null", "file://", "https://localhost.evil.example"):
+    for origin in (
+        "http://evil.example",
+        "null",
+        "file://",
+        "https://localhost.evil.example",
+        "http://localhost:3000",
+        server.url.replace("127.0.0.1", "localhost"),
+        server.url.replace("http:", "https:"),
+        f"{server.url}.evil.example",
+    ):
         assert ask(pause, "POST", Origin=origin)[0] == 403
     assert not server.has_commands()
-    assert ask(pause, "POST", Origin="http://localhost:3000")[0] == 200
+    assert ask(pause, "POST", Origin=server.url)[0] == 200
     assert server.has_commands()
     assert ask(f"{server.url}/api/pause")[0] == 405
     assert ask(f"{server.url}/other")[0] == 404

@@ -84,6 +84,7 @@ RUN = RunStatus(
     ),
     store=StoreStatus(up=True, entries={"actor-0": 2100, "actor-1": 2100}, memory=182_000_000),
     metrics_url="http://127.0.0.1:9321/sd",
+    control_url="http://127.0.0.1:8391",
     messages=tuple(f"message {number}" for number in range(9)),
 )
 
@@ -118,6 +119,7 @@ def test_it_says_everything_with_units() -> None:
         "3:42 of 10:00",
         "37%",
         "runs/2026-11-22-demo",
+        "live page http://127.0.0.1:8391",
         "freedoom2:map01",
         "up, 174 MiB",
         "4,200 frames",

@@ -64,7 +64,7 @@ class Camera:
         while not self._closing.is_set():
             try:
                 source = None  # lets go of a device that only one may have
-                source = _open(self._name)
+                source = open_source(self._name)
                 while not self._closing.is_set():
                     pixels = source.read()
                     self._last = Shot(pixels, time.time_ns()), time.monotonic()
@@ -79,7 +79,8 @@ class Camera:
             self._said = what
 
 
-def _open(name: str) -> _Source:
+def open_source(name: str) -> _Source:
+    """Opens a camera, named as `Camera` has it; drivers may hang here, or raise anything."""
     from pamiq_io.video import OpenCVVideoInput
     from pamiq_vrchat.sensors import ImageSensor
 

@@ -41,6 +41,12 @@ def log_folder() -> Path | None:
     return next((place for place in places if place.is_dir()), None)
 
 
+def newest_log(folder: Path) -> Path | None:
+    """Finds the log of VRChat's last start; None where there is none."""
+    # By name, which holds the time of the start: other times change when files are copied.
+    return max(folder.glob(_FILES), default=None, key=lambda path: path.name)
+
+
 class VRChatLog:
     """Says where the player is. Never raises: what cannot be read is said once, and nothing is known then.
 
@@ -96,8 +102,7 @@ class VRChatLog:
             return
         self._listed = now
         folder = self._given or log_folder()
-        # By name, which holds the time of the start: other times change when files are copied.
-        newest = max(folder.glob(_FILES), default=None, key=lambda path: path.name) if folder else None
+        newest = newest_log(folder) if folder else None
         if newest is None:
             self._say(
                 f"no log of VRChat in {folder}" if folder else "VRChat's logs are not found: set world.vrchat.logs"

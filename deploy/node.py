@@ -1,0 +1,202 @@
+"""`engram node`: brings this host into a cluster, as `ray start` does, with what all processes of a run rely on.
+
+    deploy/cluster.yaml ─► ray up ─► on each host: engram node …
+                                       │ token there and private? host.yaml right?
+                                       ▼
+                                     ray start --resources --labels engram.version=…
+                                       │ same code as the head?  no: ray stop, exit 2
+                                       ▼
+                                     joined
+
+Ports are fixed, so that a firewall can let them through and nothing else.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Ray is untyped in parts.
+
+import json
+import logging
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+import tyro
+
+from common.errors import ConfigError, RunError
+from common.options import URL_VARIABLE
+from common.signing import KEY_VARIABLE
+from deploy.cluster import prepare_environment
+from deploy.companion import accompany
+from deploy.control.server import TOKEN_VARIABLE
+from deploy.host import Host
+from deploy.nodes import VERSION_LABEL, nodes
+from deploy.placement import Node
+from deploy.version import code_version
+
+HEAD = "node:__internal_head__"
+"""Resource that Ray gives to the head alone."""
+_SECRETS = tuple(f"{name}{suffix}" for name in (URL_VARIABLE, KEY_VARIABLE, TOKEN_VARIABLE) for suffix in ("", "_FILE"))
+_PORTS = {
+    "object-manager-port": 8076,
+    "node-manager-port": 8077,
+    "runtime-env-agent-port": 8078,
+    "metrics-export-port": 8079,
+    "dashboard-agent-grpc-port": 8081,
+    "dashboard-agent-listen-port": 8082,
+    "min-worker-port": 10002,
+    "max-worker-port": 10999,
+}
+
+
+@dataclass(frozen=True)
+class NodeCommand:
+    """Bring this host into a cluster, or out of it; `ray up deploy/cluster.yaml` runs it on every host.
+
+    What the host has to offer is in its own file, ~/.config/pamiq-engram/host.yaml (or where ENGRAM_HOST_FILE says):
+    resources such as `vrchat: 1`, gpus, address, environment. The cluster's token must lie in ~/.ray/auth_token (or
+    where RAY_AUTH_TOKEN_PATH says), readable by you alone; `engram keys` makes one.
+
+    Examples:
+      engram node --head
+      engram node --address 192.168.1.10:6379
+      engram node --stop
+    """
+
+    head: bool = False
+    """This host is the head: it starts the cluster."""
+    address: str = ""
+    """HOST:PORT of the head, for all others."""
+    port: int = 6379
+    """Where the head listens; the stream's Redis must have another."""
+    redis: Path = Path()
+    """Configuration of the stream's Redis server, which then runs on the head as long as Ray does; `engram keys` writes
+    one. Empty where the server is somebody else's business."""
+    stop: bool = False
+    """Ends all of Ray's processes of this user on this host."""
+
+
+def node(words: list[str]) -> int:
+    """Runs `engram node` with the words after it; returns the exit code."""
+    asked = tyro.cli(NodeCommand, args=words, prog="engram node")
+    if asked.stop + asked.head + bool(asked.address) != 1:
+        raise ConfigError("node", " ".join(words), "must have one of --head, --address HOST:PORT and --stop")
+    if asked.stop:
+        return _ray(["stop"]).returncode
+    host = Host.load(Host.path())
+    prepare_environment()
+    os.environ.update({**host.environment, "RAY_AUTH_MODE": "token"})
+    check_token(token_path())
+    for secret in _SECRETS:  # parts are given what they need, and Ray shows its processes' environment
+        os.environ.pop(secret, None)
+    if asked.head and asked.redis != Path():
+        accompany(asked.redis, (host.address or "127.0.0.1", asked.port))
+    done = _ray(start_command(asked, host, version=code_version()))
+    if done.returncode:
+        raise RunError(f"Ray does not start here: {_last_words(done)}")
+    found = _joined(host, f"127.0.0.1:{asked.port}" if asked.head else asked.address)
+    if not asked.head:
+        _check_version(found)
+    offered = ", ".join(f"{name} {count:g}" for name, count in host.resources.items()) or "nothing special"
+    print(f"engram node: {code_version()}, offering {offered}; {len(found)} hosts are in the cluster")
+    return 0
+
+
+def token_path() -> Path:
+    """Where the cluster's token is on this host."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+
+
+def check_token(path: Path) -> None:
+    """Makes sure that a cluster's token is there, and that others cannot read it.
+
+    Raises:
+        ConfigError: It is not so.
+    """
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return
+    try:
+        found = path.stat()
+    except OSError as error:
+        allowed = f"cannot be read ({error.strerror}): `engram keys` makes a token, deploy/cluster.yaml brings it here"
+        raise ConfigError("RAY_AUTH_TOKEN_PATH", str(path), allowed) from None
+    if not found.st_size:
+        raise ConfigError("RAY_AUTH_TOKEN_PATH", str(path), "is empty")
+    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError("RAY_AUTH_TOKEN_PATH", str(path), "is open to others: chmod 600 it")
+
+
+def start_command(asked: NodeCommand, host: Host, *, version: str) -> list[str]:
+    """The arguments of `ray` that bring this host in.
+
+    Args:
+        asked: Head or not, and where.
+        host: What it offers.
+        version: Its code.
+    """
+    words = ["start", *(f"--{name}={port}" for name, port in _PORTS.items())]
+    if asked.head:
+        words += ["--head", f"--port={asked.port}", "--include-dashboard=true", "--dashboard-host=127.0.0.1"]
+        bootstrap = Path.home() / "ray_bootstrap_config.yaml"  # where `ray up` leaves it
+        if bootstrap.exists():
+            words.append(f"--autoscaling-config={bootstrap}")
+    else:
+        words.append(f"--address={asked.address}")
+    for option, value in (
+        ("node-ip-address", host.address),
+        ("num-cpus", host.cpus),
+        ("num-gpus", host.gpus),
+        ("object-store-memory", host.objects),
+    ):
+        if value not in ("", None):
+            words.append(f"--{option}={value}")
+    return [
+        *words,
+        "--resources=" + json.dumps(dict(host.resources)),
+        f"--labels={VERSION_LABEL}={version}",
+        "--disable-usage-stats",
+    ]
+
+
+def _joined(host: Host, address: str) -> Sequence[Node]:
+    ray.init(
+        address=address,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        **({"_node_ip_address": host.address} if host.address else {}),
+    )
+    try:
+        return nodes()
+    finally:
+        ray.shutdown()
+
+
+def _check_version(found: Sequence[Node]) -> None:
+    """Leaves the cluster where its head has other code than this host.
+
+    Raises:
+        ConfigError: It has; both versions are named.
+    """
+    head = next((one.version for one in found if one.offers(HEAD)), "")
+    if head != code_version():
+        _ray(["stop"])
+        raise ConfigError(
+            "node",
+            code_version(),
+            f"the head has {head or 'no pamiq-engram (start it by `engram node --head`)'}: bring both to the same code "
+            "(`ray up` again sends this checkout to all hosts)",
+        )
+
+
+def _ray(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ray.scripts.scripts", *words]
+    return subprocess.run(command, check=False, text=True, capture_output=True)
+
+
+def _last_words(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return "; ".join(lines[-3:]) or f"it ended with {done.returncode}"

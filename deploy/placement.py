@@ -1,0 +1,207 @@
+"""On which host of a cluster a part lives.
+
+    part        named resource (`placement`)      else
+    actors      `vrchat`, `screen` by their world  in turn on hosts without a GPU, the learner's excepted
+    learner     –                                  a GPU; without any, the host with the most CPUs besides the driver's
+    curiosity   –                                  as the learner, with its share of a GPU
+    evaluator   –                                  the driver's host
+    registry    –                                  the driver's host
+
+Of a named resource an actor, and each rank of the learner, takes one unit, and waits for a host that offers it; the
+evaluator takes none. All other choices are made anew at each start of the part, among the hosts that are alive and have
+this code.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Ray is untyped in parts.
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from common.config import RunConfig
+from common.errors import ConfigError
+
+_DESKTOPS = ("vrchat", "screen")
+"""Kinds of worlds that live on the desktop of a host, which offers a resource of the same name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One host of a cluster.
+
+    Attributes:
+        id: Ray's name of it.
+        address: Where other hosts reach it.
+        version: Its code.
+        resources: Capacity by name, as Ray has it.
+    """
+
+    id: str
+    address: str
+    version: str
+    resources: Mapping[str, float]
+
+    def offers(self, resource: str) -> float:
+        """How much of a resource it has."""
+        return self.resources.get(resource, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where one part is to live.
+
+    Attributes:
+        node: Id of the host; empty for any.
+        firm: The part waits for this very host, rather than going elsewhere once it is gone.
+        resource: Name of a resource of which it takes one unit; empty for none.
+        gpus: Its share of a GPU.
+    """
+
+    node: str = ""
+    firm: bool = False
+    resource: str = ""
+    gpus: float = 0.0
+
+    def options(self) -> dict[str, Any]:
+        """The options of a Ray actor or task that is to live here."""
+        found: dict[str, Any] = {"num_gpus": self.gpus}
+        if self.resource:
+            found["resources"] = {self.resource: 1}
+        if self.node:
+            found["scheduling_strategy"] = NodeAffinitySchedulingStrategy(self.node, soft=not self.firm)
+        return found
+
+
+class LocalPlacement:
+    """One host: there is nothing to choose but whether a part has a GPU.
+
+    Args:
+        run: The run's configuration.
+    """
+
+    shared = True
+    """Whether all parts see the driver's files."""
+
+    def __init__(self, run: RunConfig) -> None:
+        self._run = run
+        self._gpu = torch.cuda.is_available()
+
+    def actor(self, index: int) -> Place:
+        """Of the actor with this number."""
+        return Place()
+
+    def learner(self) -> Place:
+        """Of a rank of the learner."""
+        return Place(gpus=1.0 if self._gpu and self._run.learner.device != "cpu" else 0.0)
+
+    def curiosity(self) -> Place:
+        """Of the trainers of the curious agent."""
+        config = self._run.curiosity
+        return Place(gpus=config.gpus if self._gpu and config.device != "cpu" else 0.0)
+
+    def evaluator(self) -> Place:
+        """Of the evaluator, and of the task that records its probe set."""
+        return Place()
+
+    def registry(self) -> Place:
+        """Of the weight registry."""
+        return Place()
+
+
+class ClusterPlacement:
+    """Several hosts.
+
+    Args:
+        run: The run's configuration.
+        nodes: Lists the hosts that are alive.
+        here: Id of the driver's host.
+        version: The code that parts need.
+
+    Raises:
+        ConfigError: No host offers what the run needs.
+    """
+
+    shared = False
+
+    def __init__(self, run: RunConfig, *, nodes: Callable[[], Sequence[Node]], here: str, version: str) -> None:
+        self._run = run
+        self._nodes = nodes
+        self._here = here
+        self._version = version
+        kind = run.world.kind if not run.playback.recording else ""
+        self._of_actors = run.placement.actors or (kind if kind in _DESKTOPS else "")
+        self._check()
+
+    def strangers(self) -> list[Node]:
+        """Hosts that are alive and have other code: no part goes there."""
+        return [node for node in self._nodes() if node.version != self._version]
+
+    def actor(self, index: int) -> Place:
+        """Of the actor with this number."""
+        if self._of_actors:
+            return Place(resource=self._of_actors)
+        nodes = self._ours()
+        learners = self._hosts_of_learners(nodes)
+        others = [node for node in nodes if node not in learners] or nodes
+        return Place(node=others[index % len(others)].id)
+
+    def learner(self) -> Place:
+        """Of a rank of the learner."""
+        return self._trainer(1.0, self._run.learner.device, self._run.placement.learner)
+
+    def curiosity(self) -> Place:
+        """Of the trainers of the curious agent."""
+        return self._trainer(self._run.curiosity.gpus, self._run.curiosity.device, "")
+
+    def evaluator(self) -> Place:
+        """Of the evaluator, and of the task that records its probe set."""
+        name = self._run.placement.evaluator
+        offering = [node.id for node in self._ours() if node.offers(name)]
+        return Place(node=offering[0] if offering else self._here, firm=True)
+
+    def registry(self) -> Place:
+        """Of the weight registry."""
+        return Place(node=self._here, firm=True)
+
+    def _trainer(self, gpus: float, device: str, resource: str) -> Place:
+        nodes = self._ours()
+        share = gpus if device != "cpu" and any(node.offers("GPU") for node in nodes) else 0.0
+        if resource or share:
+            return Place(resource=resource, gpus=share)
+        return Place(node=self._hosts_of_learners(nodes)[0].id)
+
+    def _hosts_of_learners(self, nodes: Sequence[Node]) -> list[Node]:
+        if name := self._run.placement.learner:
+            return [node for node in nodes if node.offers(name)]
+        if self._run.learner.device != "cpu" and (strong := [node for node in nodes if node.offers("GPU")]):
+            return strong
+        free = [node for node in nodes if not (self._of_actors and node.offers(self._of_actors))] or nodes
+        return [max(free, key=lambda node: (node.id != self._here, node.offers("CPU"), node.id))]
+
+    def _ours(self) -> list[Node]:
+        ours = [node for node in self._nodes() if node.version == self._version]
+        return sorted(ours, key=lambda node: node.address)
+
+    def _check(self) -> None:
+        nodes = self._ours()
+        here = next((node.version for node in self._nodes() if node.id == self._here), "")
+        if here != self._version:
+            allowed = f"is what its node started with, and this is {self._version}: `ray up` again brings one to all"
+            raise ConfigError("cluster", here or "no version", allowed)
+        for field, name in (
+            ("placement.actors", self._of_actors if self._run.actors.count else ""),
+            ("placement.learner", self._run.placement.learner),
+            ("placement.evaluator", self._run.placement.evaluator),
+        ):
+            if name and not any(node.offers(name) for node in nodes):
+                allowed = "is offered by no host: write it into its host.yaml (deploy/README.md), or leave it empty"
+                raise ConfigError(field, name, allowed)
+        if self._run.learner.device.startswith("cuda") and not any(node.offers("GPU") for node in nodes):
+            raise ConfigError("learner.device", self._run.learner.device, "is on no host of this cluster")
+
+
+type Placement = LocalPlacement | ClusterPlacement

@@ -1,0 +1,91 @@
+"""A host that joins a cluster: its own file, its token, its command."""
+
+from pathlib import Path
+
+import pytest
+
+from common.errors import ConfigError
+from deploy.cli import main
+from deploy.host import Host
+from deploy.node import NodeCommand, check_token, start_command
+from deploy.version import code_version
+
+
+def host(tmp_path: Path, text: str) -> Host:
+    path = tmp_path / "host.yaml"
+    path.write_text(text)
+    return Host.load(path)
+
+
+def test_a_host_says_what_it_offers(tmp_path: Path) -> None:
+    found = host(tmp_path, 'resources: {vrchat: 1}\ngpus: 0\naddress: 10.0.0.3\nenvironment: {DISPLAY: ":0"}\n')
+    assert (found.resources, found.gpus, found.address, found.cpus) == ({"vrchat": 1}, 0, "10.0.0.3", None)
+    assert found.environment == {"DISPLAY": ":0"}
+    assert host(tmp_path, "") == Host.load(tmp_path / "none.yaml") == Host()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("resource: {vrchat: 1}", r"host\.resource = .* is unknown .* allowed are resources, cpus"),
+        ("resources: vrchat", r"host\.resources = 'vrchat': must map names to numbers above 0"),
+        ("resources: {vrchat: 0}", "must map names to numbers above 0"),
+        ("resources: {vrchat: yes}", "must map names to numbers above 0"),
+        ("gpus: -1", r"host\.gpus = -1: must be a whole number from 0"),
+        ("gpus: true", "must be a whole number from 0"),
+        ("environment: {DISPLAY: 0}", "must map names to texts in quotes"),
+        ("address: 10", "must be a host's name or address"),
+        ("- vrchat", "must be a mapping of resources"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_what_it_cannot_say_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        host(tmp_path, text)
+
+
+def test_the_token_must_be_there_and_private(tmp_path: Path) -> None:
+    token = tmp_path / "auth_token"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        check_token(token)
+    token.touch(0o600)
+    with pytest.raises(ConfigError, match="is empty"):
+        check_token(token)
+    token.write_text("secret")
+    check_token(token)
+    token.chmod(0o640)
+    with pytest.raises(ConfigError, match="is open to others: chmod 600 it") as error:
+        check_token(token)
+    assert "secret" not in str(error.value)
+
+
+def test_the_command_is_rays() -> None:
+    offered = Host(resources={"vrchat": 1}, gpus=0, address="10.0.0.3")
+    words = start_command(NodeCommand(address="10.0.0.1:6379"), offered, version="0.1.0-aa")
+    assert words[0] == "start"
+    for word in (
+        "--address=10.0.0.1:6379",
+        "--node-ip-address=10.0.0.3",
+        "--num-gpus=0",
+        '--resources={"vrchat": 1}',
+        "--labels=engram.version=0.1.0-aa",
+        "--node-manager-port=8077",
+        "--max-worker-port=10999",
+    ):
+        assert word in words
+    head = start_command(NodeCommand(head=True), Host(), version="0.1.0-aa")
+    assert {"--head", "--port=6379", "--dashboard-host=127.0.0.1"} <= set(head)
+    assert not any(word.startswith(("--num-gpus", "--node-ip", "--address")) for word in head)
+
+
+@pytest.mark.parametrize("words", [[], ["--head", "--stop"], ["--head", "--address", "10.0.0.1:6379"]])
+def test_one_thing_at_a_time(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["node", *words]) == 2
+    assert "must have one of --head, --address HOST:PORT and --stop" in capsys.readouterr().err
+
+
+def test_the_version_is_of_the_code_that_is_here() -> None:
+    release, _, digest = code_version().rpartition("-")
+    assert release
+    assert len(digest) == 8
+    assert int(digest, 16) >= 0

@@ -1,0 +1,239 @@
+"""A real run on a server of the user's own: each part with its own rights, and no secret where it does not belong."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Redis is untyped in parts.
+
+import stat
+import time
+import urllib.request
+from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+import redis
+
+from common.broadcast import WeightKeys
+from common.config.curiosity import CuriosityConfig, DynamicsConfig, PolicyConfig
+from common.signing import KEY_VARIABLE
+from common.status import RunStatus
+from common.stream import StreamKeys, connect
+from common.weights import PayloadKind
+from deploy.access import VIEWER, Access
+from tests.runs import LiveRun, live, small_run, wait_until
+from tests.security.servers import own_server
+
+pytestmark = pytest.mark.timeout(900)
+
+KEY = "5ec0" * 16
+
+
+@dataclass
+class Lived:
+    """What was seen of a run that is over."""
+
+    folder: Path
+    stream: str
+    final: RunStatus
+    secrets: list[str]
+    users: list[str]
+    users_after: list[str]
+    denied: list[dict[str, Any]]
+    said: dict[str, str]
+    processes: dict[str, str]
+
+
+def urls_of(run: LiveRun) -> dict[str, str]:
+    access = run.driver._server and run.driver._server.access  # pyright: ignore[reportPrivateUsage]
+    assert isinstance(access, Access)
+    assert access.shared == ""
+    return {part: access.url(part) for part in ("actor-0", "actor-1", "learner", "evaluator", "curiosity", VIEWER)}
+
+
+def processes_of(run: LiveRun) -> dict[str, str]:
+    """Command line and environment of each process of the run."""
+    found: dict[str, str] = {}
+    for process in run.family():
+        with suppress(psutil.Error, OSError):
+            folder = Path("/proc") / str(process.pid)
+            shown = (folder / "cmdline").read_bytes() + b"\0" + (folder / "environ").read_bytes()
+            found[f"{process.pid} {process.name()}"] = shown.decode(errors="replace")
+    return found
+
+
+def said_by(run: LiveRun) -> dict[str, str]:
+    """What the run's servers answer."""
+    status = run.status
+    base = status.metrics_url.rpartition("/sd")[0] or status.metrics_url.rstrip("/")
+    said = {"status": repr(status)}
+    pages = [f"{base}/{page}" for page in ("sd", "metrics", "status")]
+    pages += [
+        f"http://127.0.0.1:{run.ask(part, 'metrics_port')}/metrics" for part in ("actor-0", "learner", "evaluator")
+    ]
+    for page in pages:
+        with urllib.request.urlopen(page, timeout=10) as answer:
+            said[page] = answer.read().decode()
+    return said
+
+
+def check_rights(url: str, stream: str, urls: dict[str, str]) -> None:
+    """Tries what each role must not do; the log of refusals is emptied of it afterwards."""
+    keys = StreamKeys(stream)
+    entry = {b"v": b"1"}
+    weights = WeightKeys(stream).manifest(PayloadKind.ENCODER)
+    everybody: list[tuple[Any, ...]] = [
+        ("FLUSHALL",),
+        ("FLUSHDB",),
+        ("CONFIG", "GET", "*"),
+        ("CONFIG", "SET", "maxmemory-policy", "allkeys-lru"),
+        ("ACL", "LIST"),
+        ("ACL", "SETUSER", "other", "on", "nopass", "~*", "+@all"),
+        ("KEYS", "*"),
+        ("SCAN", "0"),
+        ("EVAL", "return 1", "0"),
+        ("MONITOR",),
+        ("SHUTDOWN", "NOSAVE"),
+        ("DEBUG", "SLEEP", "0"),
+        ("GET", "somebody-else"),
+        ("SET", weights, "x"),
+        ("SET", keys.control, "x"),
+        ("SET", keys.run, "x"),
+        ("DEL", keys.frames("actor-1")),
+        ("XTRIM", keys.frames("actor-1"), "MAXLEN", "0"),
+    ]
+    own: dict[str, list[tuple[Any, ...]]] = {
+        "actor-0": [
+            ("XRANGE", keys.frames("actor-1"), "-", "+"),
+            ("XADD", keys.frames("actor-1"), "*", "v", "1"),
+            ("UNLINK", keys.frames("actor-1")),
+            ("XADD", keys.quarantine, "*", "v", "1"),
+            ("SMEMBERS", keys.actors),
+            ("HGETALL", keys.heartbeats),
+        ],
+        "learner": [
+            ("XADD", keys.frames("actor-0"), "*", "v", "1"),
+            ("UNLINK", keys.frames("actor-0")),
+            ("HSET", keys.written, "actor-0", 1),
+            ("SADD", keys.actors, "mallory"),
+        ],
+        "evaluator": [("XADD", keys.frames("actor-0"), "*", "v", "1"), ("HSET", keys.written, "actor-0", 1)],
+        "curiosity": [("XREAD", "STREAMS", keys.frames("actor-0"), "0"), ("SET", f"engram:{stream}:run", "x")],
+        VIEWER: [
+            ("XADD", keys.frames("actor-0"), "*", "v", "1"),
+            ("XADD", keys.quarantine, "*", "v", "1"),
+            ("HSET", keys.heartbeats, "actor-0", "x"),
+            ("SADD", keys.actors, "mallory"),
+        ],
+    }
+    for part, commands in own.items():
+        with connect(urls[part]) as client:
+            for command in everybody + commands:
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    cast(Any, client).execute_command(*command)
+    with connect(urls[VIEWER]) as client:
+        assert client.xlen(keys.frames("actor-0")) > 0
+        assert client.exists(weights)
+    found = urlsplit(urls["actor-0"])
+    with (
+        connect(urls["actor-0"].replace(found.password or "", "wrong")) as client,
+        pytest.raises(redis.AuthenticationError),
+    ):
+        client.ping()
+    with connect(f"redis://{found.hostname}:{found.port}") as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
+    assert entry
+    with connect(url) as client:
+        client.execute_command("ACL", "LOG", "RESET")
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Generator[Lived]:
+    base = tmp_path_factory.mktemp("door")
+    run = small_run(base / "a run", base / "cache")
+    config = replace(
+        run,
+        actors=replace(run.actors, agent="curious"),
+        curiosity=CuriosityConfig(
+            rollout=8, dynamics=DynamicsConfig(dim=16), policy=PolicyConfig(dim=16, rollouts=4, minibatch=16)
+        ),
+    )
+    with pytest.MonkeyPatch.context() as patch, own_server(base / "server") as url:
+        key_file = base / "stream.key"
+        key_file.write_text(f"{KEY}\n")
+        patch.setenv(f"{KEY_VARIABLE}_FILE", str(key_file))
+        with connect(url) as client, live(replace(config, redis_url=url)) as going:
+            wait_until(lambda: going.status.learner.step > 5, 300, "the learner trains")
+            wait_until(lambda: bool(going.status.trainers and going.status.trainers.trainings), 120, "the trainers too")
+            wait_until(lambda: bool(going.status.evaluator and going.status.evaluator.version), 120, "it evaluates")
+            wait_until(lambda: going.status.store.relayed > 0, 60, "weights reach Redis")
+            stream = going.driver.stream
+            urls = urls_of(going)
+            users = cast("list[str]", cast(Any, client).acl_users())
+            denied = cast("list[dict[str, Any]]", client.acl_log())
+            check_rights(url, stream, urls)
+            said, processes = said_by(going), processes_of(going)
+            time.sleep(2.0)
+            final = going.stop()
+            yield Lived(
+                folder=going.directory.path,
+                stream=stream,
+                final=final,
+                secrets=[KEY, *(urlsplit(one).password or "" for one in (url, *urls.values()))],
+                users=users,
+                users_after=cast("list[str]", cast(Any, client).acl_users()),
+                denied=denied + cast("list[dict[str, Any]]", client.acl_log()),
+                said=said,
+                processes=processes,
+            )
+
+
+def test_each_part_has_rights_for_all_that_it_does(lived: Lived) -> None:
+    assert lived.denied == []
+    assert all(counts.admitted > 0 for counts in lived.final.learner.counts.values())
+    assert lived.final.restarts == {}
+    assert not [row for row in (lived.folder / "events.jsonl").read_text().splitlines() if "roles_shared" in row]
+
+
+def test_everything_is_signed_and_nothing_refused(lived: Lived) -> None:
+    for counts in lived.final.learner.counts.values():
+        assert (counts.foreign, counts.quarantined, counts.missed, counts.unread) == (0, 0, 0, 0)
+    assert all(actor.counts.written for actor in lived.final.actors)
+
+
+def test_users_live_as_long_as_the_run(lived: Lived) -> None:
+    assert len(lived.users) == 1 + 6
+    assert all(name == "default" or name.startswith("engram-") for name in lived.users)
+    assert lived.users_after == ["default"]
+
+
+def test_no_secret_is_in_lists_of_processes(lived: Lived) -> None:
+    assert len(lived.processes) > 5
+    for process, shown in lived.processes.items():
+        for secret in lived.secrets:
+            assert secret not in shown, process
+
+
+def test_no_secret_is_in_what_servers_answer(lived: Lived) -> None:
+    assert len(lived.said) == 7
+    for page, text in lived.said.items():
+        for secret in lived.secrets:
+            assert secret not in text, page
+
+
+def test_no_secret_is_in_the_run_directory(lived: Lived) -> None:
+    files = [path for path in lived.folder.rglob("*") if path.is_file()]
+    assert {"config.yaml", "events.jsonl", "metrics.jsonl"} <= {path.name for path in files}
+    for path in files:
+        content = path.read_bytes()
+        for secret in lived.secrets:
+            assert secret.encode() not in content, path
+            assert bytes.fromhex(KEY) not in content, path
+
+
+def test_logs_of_ray_hold_no_secret(lived: Lived) -> None:
+    """`logs/` in the run directory is copied from Ray only at a restart; Ray's own are gone with the run."""
+    assert stat.S_IMODE(lived.folder.stat().st_mode) & 0o022 == 0
