@@ -18,6 +18,7 @@ from common.config.run import WorldConfig
 from common.config.units import ByteCount, Seconds
 from common.errors import ConfigError, EngramError
 from common.options import URL_VARIABLE, secret, take_option
+from common.printable import printable
 from common.signing import adopt, given_key
 from common.status import ActorStatus
 from common.stream import StreamKeys, check_login, connect, redact
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code, said = 2, str(error)
     except (EngramError, redis.RedisError, OSError) as error:
         code, said = 1, str(error)
-    print(f"actors: {said}", file=sys.stderr)
+    print(f"actors: {printable(said)}", file=sys.stderr)
     return code
 
 

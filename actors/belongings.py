@@ -34,9 +34,19 @@ def unpack(folder: Path, files: Mapping[str, bytes]) -> None:
     """Puts files into a folder that may not exist yet, but for those that are there."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        assert _NAME.fullmatch(name), f"{name!r} belongs to no actor"
-        if not (folder / name).exists():
+        if not (folder / check_name(name)).exists():
             (folder / name).write_bytes(content)
+
+
+def check_name(name: str) -> str:
+    """Gives back the name of an actor's file.
+
+    Raises:
+        ValueError: It is none: it could name any file of the host.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} belongs to no actor")
+    return name
 
 
 def pack(folder: Path, actor: str) -> dict[str, bytes]:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
+from common.printable import LineFormatter
+
 
 @contextmanager
 def undisturbed() -> Generator[None]:
@@ -41,9 +43,6 @@ def settle(*, part: str, threads: int, nice: int = 0) -> None:
     threadpool_limits(threads)
     if hasattr(os, "nice"):
         os.nice(max(0, nice - os.nice(0)))
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format=f"%(asctime)s {part} %(levelname)s %(name)s: %(message)s",
-        force=True,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter(f"%(asctime)s {part} %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

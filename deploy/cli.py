@@ -1,5 +1,6 @@
 """The command line: what each word means, and `engram run` and `engram resume` themselves."""
 
+import logging
 import os
 import shutil
 import sys
@@ -16,6 +17,7 @@ from common.config.files import to_yaml
 from common.config.presets import PRESETS
 from common.errors import CheckpointError, ConfigError, EngramError, RecordingError
 from common.options import URL_VARIABLE, secret
+from common.printable import LineFormatter, printable
 from common.signing import given_key
 from common.stream import check_server
 from deploy import commands
@@ -95,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    if logging.lastResort is not None:  # what this process logs itself, warnings alone, goes there
+        logging.lastResort.setFormatter(LineFormatter())
     try:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
@@ -106,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code, said = 2, str(error)
     except (EngramError, OSError) as error:
         code, said = 1, str(error)
-    print(f"engram: {said}", file=sys.stderr)
+    print(f"engram: {printable(said)}", file=sys.stderr)
     return code
 
 

@@ -29,7 +29,6 @@ from typing import Any, cast
 import ray
 import ray.exceptions
 
-from common.catalogue import Metric
 from common.config import RunConfig
 from common.curiosity.status import TrainersStatus
 from common.errors import EngramError, RunError
@@ -42,7 +41,7 @@ from deploy.discovery import MetricsDirectory
 from deploy.edges import EdgeActors
 from deploy.evaluations import Evaluations
 from deploy.guardian import Guardian
-from deploy.keeping import StateKeeper
+from deploy.keeping import StateKeeper, bring_home
 from deploy.memory import object_store_bytes
 from deploy.nodes import address
 from deploy.page.live import LivePage
@@ -105,6 +104,7 @@ class Driver:
         self._panel: ControlPanel | None = None
         self._edges: EdgeActors | None = None
         self._guardian: Guardian | None = None
+        self._parts: Parts | None = None
 
     @property
     def redis_url(self) -> str:
@@ -204,14 +204,16 @@ class Driver:
             save=self._save_soon,
             say=self._say,
             stood=self._directory.stood() if self._resumed else 0.0,
-            page=LivePage(self.status, url=self._server.access.url("viewer"), stream=self.stream, run_dir=self._directory.path),
+            page=LivePage(
+                self.status, url=self._server.access.url("viewer"), stream=self.stream, run_dir=self._directory.path
+            ),
         )
         self._server.announce(metrics_url=self._found.url, control_url=self._panel.url)
         self._edges = EdgeActors(self._run, stream=self.stream, key=self._server.access.key)
         self._edges.list_in(self._found)
         self._show(self.status())
         self._cluster.start()
-        parts = Parts(
+        self._parts = parts = Parts(
             self._run,
             access=self._server.access,
             stream=self.stream,
@@ -230,6 +232,8 @@ class Driver:
         if self._run.evaluator.enabled:
             self._recording = parts.record_probe_set()
             self._supervisor.add("evaluator", parts.evaluator)
+        for host in parts.strangers():
+            self._say("other_code", host=host.address, version=host.version or "none")
         self._say("resumed" if self._resumed else "started", stream=self.stream, host=socket.gethostname())
 
     def _loop(self) -> None:
@@ -274,6 +278,8 @@ class Driver:
         for name, reference in stops.items():
             self._finals[name] = self._last_word(name, reference) or parts[name].status
             self._keeper.save(name, self._last_word(name, parts[name].handle.state.remote()))
+            if self._parts and not self._parts.shared:
+                bring_home(self._directory, self._last_word(name, parts[name].handle.belongings.remote(leave=True)))
         self._edges.end(self._panel.wanted, DRAIN)
         if CURIOSITY in parts:
             said = self._last_word(CURIOSITY, parts[CURIOSITY].handle.stop.remote(DRAIN))
@@ -382,11 +388,7 @@ class Driver:
         learner = self._supervisor.parts.get("learner")
         seen = [known, learner.status.version if learner and learner.status else 0]
         if self._resumed:
-            seen += [int(row["version"]) for row in self._directory.read_evaluations()]
-            unseen = 2 + int(ROWS_EVERY / self._run.learner.publish_every)
-            seen += [
-                int(version) + unseen for version in self._directory.read_metric(Metric.LEARNER_VERSION.value.name)
-            ]
+            seen.append(self._directory.highest_version(2 + int(ROWS_EVERY / self._run.learner.publish_every)))
         return max(seen)
 
     def _restarted(self, part: str, reason: str) -> None:
@@ -395,6 +397,8 @@ class Driver:
             self._findings_seen = 0
         if part == "evaluator":
             self._evaluations.forget()
+            if self._parts and self._recording is None:  # it may be on another host now
+                self._recording = self._parts.record_probe_set()
         self._keeper.forget(part)
         self._say("restart", part=part, reason=reason)
         self._cluster.keep_logs(part, self._directory.path / "logs")

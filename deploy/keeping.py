@@ -13,6 +13,7 @@ from typing import Any, cast
 import ray
 import ray.exceptions
 
+from actors.belongings import check_name
 from deploy.rundir import RunDirectory
 from deploy.supervision import Part
 
@@ -31,6 +32,17 @@ def read_state(directory: RunDirectory, part: str) -> bytes | None:
     """Gives the last state of a part that was written; None where there is none."""
     path = directory.path / file_of(part)
     return path.read_bytes() if path.exists() else None
+
+
+def bring_home(directory: RunDirectory, belongings: Mapping[str, bytes] | None) -> None:
+    """Writes what an actor has handed over in a cluster, in place of what it had brought along; None hands over none.
+
+    Args:
+        directory: The run directory.
+        belongings: Contents by name.
+    """
+    for name, content in (belongings or {}).items():
+        (directory.actors / check_name(name)).write_bytes(content)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from common.process import settle
 from common.system_clock import Stood
 from deploy.access import Access
 from deploy.keeping import read_state
-from deploy.placement import Place, Placement
+from deploy.placement import Node, Place, Placement
 from deploy.probe_set import record_probe_set
 from deploy.registry import RayWeightSink, RayWeightSource, WeightRegistry
 from deploy.rundir import RunDirectory
@@ -89,6 +89,15 @@ class Parts:
             )
             .remote(run.learner.versions_kept)
         )
+
+    @property
+    def shared(self) -> bool:
+        """Whether all parts see the run directory."""
+        return self._placement.shared
+
+    def strangers(self) -> list[Node]:
+        """Hosts that are left out since they have other code."""
+        return self._placement.strangers()
 
     def weights(self) -> RayWeightSource:
         """A reader's end of the weight registry."""

@@ -90,6 +90,10 @@ class LocalPlacement:
         self._run = run
         self._gpu = torch.cuda.is_available()
 
+    def strangers(self) -> list[Node]:
+        """There are none."""
+        return []
+
     def actor(self, index: int) -> Place:
         """Of the actor with this number."""
         return Place()

@@ -29,6 +29,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
+from common.catalogue import Metric
 from common.errors import ConfigError, RunError
 
 _log = logging.getLogger(__name__)
@@ -260,6 +261,16 @@ class RunDirectory:
     def read_evaluations(self) -> list[dict[str, Any]]:
         """All evaluations so far, oldest first."""
         return list(read_rows(self._evaluations.path))
+
+    def highest_version(self, unseen: int) -> int:
+        """A number that no version in this directory has passed; 0 where there is none.
+
+        Args:
+            unseen: Versions that may have been made between two rows of metrics.
+        """
+        evaluated = [int(row["version"]) for row in self.read_evaluations()]
+        made = [int(version) + unseen for version in self.read_metric(Metric.LEARNER_VERSION.value.name)]
+        return max([*evaluated, *made], default=0)
 
     def stood(self) -> float:
         """Seconds that the run has stood still in its earlier parts, and since the last of them.

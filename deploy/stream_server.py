@@ -1,6 +1,6 @@
 """The server side of a run's stream: which server, which stream on it, whether it answers, and what is left there.
 
-user's server, or embedded one ◄── look(), twice a second: entries, memory; an embedded one that died comes back
+user's server, or embedded one ◄── look(), twice a second: entries, memory, shares; an embedded one that died comes back
                                ◄── snapshot(), after each checkpoint, where `stream.durability` asks for it
                                ◄── weight relay, where `stream.weights` asks for it
 """
@@ -31,6 +31,7 @@ from deploy.address import StreamAddress, withdraw
 from deploy.memory import relay_bytes
 from deploy.relay import WeightRelay
 from deploy.rundir import RunDirectory
+from deploy.shares import Shares
 from deploy.store import EmbeddedStore, save_snapshot
 from deploy.supervision import Deaths
 
@@ -83,6 +84,8 @@ class StreamServer:
                 self._embedded.stop(keep=self._keeps)
             raise
         self._keys = StreamKeys(self.stream)
+        names = [f"actor-{index}" for index in range(run.actors.total)]
+        self._shares = Shares(self._client, self._keys, names, budget=run.stream.budget, say=say)
         known = {} if run.redis_url else {"url": self.access.url(VIEWER), "key": (key or b"").hex()}
         self._address = StreamAddress.publish(directory.path, stream=self.stream, **known)
 
@@ -143,6 +146,7 @@ class StreamServer:
                 limit=int(info["maxmemory"]),
                 relayed=self._relay.version if self._relay else 0,
             )
+            self._shares.look(self._status.memory, self._status.limit)
         except redis.RedisError:
             self._status = replace(self._status, up=False)
         return self._status

@@ -7,6 +7,7 @@ from functools import partial
 from importlib import import_module
 
 from common.errors import ConfigError, EngramError
+from common.printable import printable
 from deploy.doctor.finding import Case, Check, Finding, State, Verdict, wrong
 
 THEMES = ("packages", "machine", "gpu", "store", "cluster", "worlds", "network", "disk", "private")
@@ -43,7 +44,8 @@ def examine(case: Case, checks: Sequence[Check] | None = None) -> Iterator[Findi
         state = verdict.state
         if state is State.FAILED and not check.needed:
             state = State.WARNING
-        yield Finding(name=check.name, state=state, found=verdict.found, fix=verdict.fix, needed=check.needed)
+        found, fix = printable(verdict.found), printable(verdict.fix)  # servers on the network say part of it
+        yield Finding(name=check.name, state=state, found=found, fix=fix, needed=check.needed)
 
 
 def _within(check: Check, case: Case) -> Verdict:

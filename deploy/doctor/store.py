@@ -29,7 +29,9 @@ _PINGS = 100
 _SCRATCH = 30
 """Seconds after which a frame that was written to measure is gone by itself."""
 _SLOW, _SKEW = 0.1, 0.05
-_FIXES = ("see docs/doctor.md", "start it; check host, port, firewall, and whether it wants rediss://")
+_START = "start it; check host, port, firewall, and whether it wants rediss://"
+_TRUST = "name the authority that signed its certificate, ssl_ca_certs=… in the URL, and the host as that has it"
+_READ = "see docs/doctor.md"
 _ENDS_SOON = 14
 """Days before its end in which a certificate is to be renewed."""
 
@@ -70,8 +72,11 @@ def _look_at_server(case: Case) -> Verdict:
     try:
         check_server(url, budget=stream.budget, stream=f"doctor-{secrets.token_hex(4)}", durability=stream.durability)
     except ConfigError as error:
-        said, _, fix = error.allowed.partition(": ")
-        return wrong(f"{error.value} {said}", fix or _FIXES[said.startswith("does not answer")])
+        said = error.allowed
+        if said.startswith("does not answer"):
+            return wrong(f"{error.value} {said}", _TRUST if "CERTIFICATE" in said else _START)
+        said, _, fix = said.partition(": ")
+        return wrong(f"{error.value} {said}", fix or _READ)
     with connect(url) as client:
         info = cast(Any, client).info("server")
     name, version = ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info["redis_version"])

@@ -3,6 +3,7 @@
 redis.conf  users.acl  server.crt  server.key     stay with the server
 ca.crt                                             goes to every host
 ray_token                                          to every Ray node
+grafana_password                                   of its user admin, where deploy/compose.yaml finds it
 learner.env  actor.env  viewer.env                 to the hosts of that role; each holds what that role needs
 """
 
@@ -101,6 +102,7 @@ def write_keys(asked: Keys) -> None:
         "redis.conf": told,
         "users.acl": users(passwords),
         "ray_token": secrets.token_hex(32),
+        "grafana_password": secrets.token_urlsafe(24),
         "learner.env": url(DRIVER) + signing + control + ray,
         "actor.env": url(ACTOR) + signing,
         "viewer.env": url(VIEWER) + signing,

@@ -48,7 +48,7 @@ def users(passwords: dict[str, str]) -> str:
     Args:
         passwords: By user.
     """
-    lines = ["user default off nopass sanitize-payload resetkeys resetchannels -@all"]
+    lines = ["user default off resetpass sanitize-payload resetkeys resetchannels -@all"]
     for user, password in passwords.items():
         digest = hashlib.sha256(password.encode()).hexdigest()
         lines.append(f"user {user} on sanitize-payload #{digest} resetchannels {' '.join(_RULES[user])}")

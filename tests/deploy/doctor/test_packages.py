@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "Requires-Dist: no-such-package>=1\nRequires-Dist: numpy>=1\n"
         'Requires-Dist: not-on-this-one>=1; sys_platform == "win32"\nRequires-Dist: other; extra == "vrchat"\n'
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
+    cast(Any, monkeypatch).syspath_prepend(str(tmp_path))
     found = look("packages", run_of())
     assert (found.state, found.found) == (State.FAILED, "missing: no-such-package")
     assert look("packages", run_of("vrchat")).found == "missing: no-such-package, other"

@@ -133,7 +133,8 @@ def test_it_is_readable_and_takes_text_for_text(
         # Code that somebody got into the page all the same would not run, nor reach any other host.
         refused = page.run(
             "new Promise((done) => { const seen = []; addEventListener('securitypolicyviolation', (e) => {"
-            " seen.push(e.effectiveDirective); if (seen.length === 3) done([window.evil ?? 'not run', ...seen.sort()]); });"
+            " seen.push(e.effectiveDirective);"
+            " if (seen.length === 3) done([window.evil ?? 'not run', ...seen.sort()]); });"
             " const s = document.createElement('script'); s.textContent = 'window.evil = 1'; document.body.append(s);"
             " new Image().src = 'http://localhost:9/x.png'; fetch('http://localhost:9/').catch(() => 0); })"
         )

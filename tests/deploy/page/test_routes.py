@@ -205,7 +205,8 @@ def test_what_is_no_frame_or_too_large_is_not_shown(served: Served, make_datum: 
     key = StreamKeys(STREAM).frames("actor-0")
     bomb: Any = encode(make_datum(), Codec.JPEG) | {b"shape": b"8000,8000,3"}
     forged: Any = encode(make_datum()) | {b"shape": b"-1,x,3"}
-    for number, fields in enumerate((bomb, forged, {b"v": b"1"}), 1):
+    short: Any = {b"v": b"1"}
+    for number, fields in enumerate((bomb, forged, short), 1):
         served.client.xadd(key, fields, id=f"{number}-0")  # pyright: ignore[reportUnknownMemberType]
     assert served.ask("/live/frames/actor-0")[0] == 204
     served.client.delete(StreamKeys(STREAM).frames("actor-1"))

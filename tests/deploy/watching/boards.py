@@ -26,6 +26,11 @@ _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _SELECTOR = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{(?P<labels>[^}]*)\})?\s*(?P<call>\()?")
 
 
+VARIABLES: tuple[str, ...] = ("run", "model", "actor", "world")
+EVERYTHING: dict[str, str] = dict.fromkeys(VARIABLES, ".*")
+"""What Grafana puts for the variables where nothing is chosen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """One query of one panel."""
@@ -106,9 +111,7 @@ def strangers(expr: str) -> list[str]:
     parsed = parse(expr)
     wrong = [name for name, _ in parsed.selectors if name not in known]
     wrong += [
-        f"{name}{{{label}}}"
-        for name, labels in parsed.selectors
-        for label in sorted(labels - known.get(name, labels))
+        f"{name}{{{label}}}" for name, labels in parsed.selectors for label in sorted(labels - known.get(name, labels))
     ]
     having = frozenset[str]().union(*(known.get(name, frozenset()) for name, _ in parsed.selectors))
     return wrong + sorted(f"by ({label})" for label in parsed.grouping - having)

@@ -81,10 +81,9 @@ class RealPrometheus:
     def vector(self, expr: str, at: float | None = None) -> dict[Labels, float]:
         """Value by labels at a moment, now by default."""
         data = self.ask("query", query=expr, **({} if at is None else {"time": at}))
-        pairs = [({}, data["result"])] if data["resultType"] == "scalar" else [
-            (item["metric"], item["value"]) for item in data["result"]
-        ]  # fmt: skip
-        return {tuple(sorted(labels.items())): float(value) for labels, (_, value) in pairs}
+        if data["resultType"] == "scalar":
+            return {(): float(data["result"][1])}
+        return {tuple(sorted(item["metric"].items())): float(item["value"][1]) for item in data["result"]}
 
     def samples(self, selector: str, seconds: int) -> list[tuple[float, float]]:
         """Time and value of the stored samples of the one series that the selector names, of the last seconds."""

@@ -1,6 +1,6 @@
 """A run that is nothing but statuses: real metrics, the real directory, and whatever has to be seen of a fault.
 
-    Life.statuses ──► common.metrics ──► deploy.discovery ──► Prometheus
+Life.statuses ──► common.metrics ──► deploy.discovery ──► Prometheus
 """
 
 import time

@@ -1,7 +1,7 @@
 """What no short real run shows: panels of memory with numbers in them, and each alert under its fault.
 
-A real Prometheus with the real rules scrapes real metrics of a made-up status (`synthetic.py`). Windows and waits of the
-rules are twenty times shorter; no other number of them is changed.
+A real Prometheus with the real rules scrapes real metrics of a made-up status (`synthetic.py`). Windows and waits of
+the rules are twenty times shorter; no other number of them is changed.
 """
 
 import time
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from common.status import ReaderCounts, WriterCounts
-from tests.deploy.watching.boards import questions
+from tests.deploy.watching.boards import EVERYTHING, questions
 from tests.deploy.watching.monitor import RealPrometheus, needs_prometheus, prometheus
 from tests.deploy.watching.synthetic import MIB, Life, shown
 from tests.deploy.watching.test_dashboards_live import RATE_INTERVAL, UNMEASURED
@@ -37,8 +37,7 @@ def watched(tmp_path: Path) -> Iterator[tuple[Life, RealPrometheus]]:
 
 def test_panels_of_memory_show_what_a_long_run_finds(watched: tuple[Life, RealPrometheus]) -> None:
     _, server = watched
-    everything = dict.fromkeys(("run", "model", "actor", "world"), ".*")
-    asked = {q.panel: q.asked(everything, rate_interval=RATE_INTERVAL) for q in questions() if q.panel in UNMEASURED}
+    asked = {q.panel: q.asked(EVERYTHING, rate_interval=RATE_INTERVAL) for q in questions() if q.panel in UNMEASURED}
     assert set(asked) == set(UNMEASURED)
     for panel, expr in asked.items():
         wait_until(lambda expr=expr: bool(server.vector(expr)), 30, f"{panel}: {expr}")
@@ -67,25 +66,27 @@ def inject(life: Life) -> None:
 
 def test_each_alert_fires_under_its_fault_and_not_before(tmp_path: Path) -> None:
     life = Life()
-    with shown(life, "synthetic") as directory:
-        with prometheus(tmp_path / "prometheus", directory.url, factor=FACTOR) as server:
-            wait_until(lambda: len(server.vector("up == 1")) == 5, 30, "all are scraped")
-            end = time.monotonic() + HEALTHY
-            while time.monotonic() < end:
-                assert server.firing() == {}
-                time.sleep(1)
-            inject(life)
-            seen: dict[str, dict[str, str]] = {}
+    with (
+        shown(life, "synthetic") as directory,
+        prometheus(tmp_path / "prometheus", directory.url, factor=FACTOR) as server,
+    ):
+        wait_until(lambda: len(server.vector("up == 1")) == 5, 30, "all are scraped")
+        end = time.monotonic() + HEALTHY
+        while time.monotonic() < end:
+            assert server.firing() == {}
+            time.sleep(1)
+        inject(life)
+        seen: dict[str, dict[str, str]] = {}
 
-            def all_but_one() -> bool:
-                for name, alerts in server.firing().items():
-                    seen[name] = alerts[0]["annotations"] | {"labels": str(alerts[0]["labels"])}
-                return set(seen) >= set(ALERTS) - {"EngramRunGone"}
+        def all_but_one() -> bool:
+            for name, alerts in server.firing().items():
+                seen[name] = alerts[0]["annotations"] | {"labels": str(alerts[0]["labels"])}
+            return set(seen) >= set(ALERTS) - {"EngramRunGone"}
 
-            wait_until(all_but_one, 90, f"all fire: {sorted(set(ALERTS) - set(seen))} do not")
-            directory.close()
-            wait_until(lambda: "EngramRunGone" in server.firing(), 40, "the driver is missed")
-            assert server.rule_problems() == []
+        wait_until(all_but_one, 90, f"all fire: {sorted(set(ALERTS) - set(seen))} do not")
+        directory.close()
+        wait_until(lambda: "EngramRunGone" in server.firing(), 40, "the driver is missed")
+        assert server.rule_problems() == []
     for name, notes in seen.items():
         assert "synthetic" in notes["summary"], name
         assert "no value" not in notes["summary"], name
