@@ -4,6 +4,9 @@ import logging
 from types import TracebackType
 from typing import override
 
+MOST = 4096
+"""Characters that are kept of one text."""
+
 
 def printable(text: str) -> str:
     r"""Writes what cannot be seen as its escape: control characters, separators of lines, marks that turn text around.
@@ -12,8 +15,10 @@ def printable(text: str) -> str:
         text: Any text, such as what a server on the network says; `\x1b[2J` becomes `\\x1b[2J`.
 
     Returns:
-        One line.
+        One line, of `MOST` characters before they are escaped; what is cut off is counted.
     """
+    if len(text) > MOST:
+        return f"{printable(text[:MOST])}… and {len(text) - MOST} characters more"
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -84,7 +84,7 @@ class Driver:
         self._phase = "starting"
         self._began = time.monotonic()
         self._living_since: float | None = None
-        self._supervisor = Supervisor(limit=run.restarts, silence=run.silence, report=self._restarted)
+        self._supervisor = Supervisor(limit=run.restarts, silence=run.silence, cut=run.cut, report=self._restarted)
         self._checkpointer = Checkpointer(
             directory,
             every=run.learner.checkpoint_every,
@@ -241,19 +241,19 @@ class Driver:
         assert self._panel is not None
         assert self._edges is not None
         assert self._found is not None
-        next_rows = time.monotonic()
+        here, next_rows = address(), time.monotonic()
         while not self._stopping.is_set():
             if self._run.duration and self.elapsed >= self._run.duration:
                 return
             if (ours := self._ours()) and all(actor.ended for actor in ours):
                 self._say("recording_ended")
                 return
-            self._supervisor.look(self._server.beats())
+            self._supervisor.look(self._server.beats(), here=here)
             self._panel.look(self._supervisor.parts.values(), self._edges.present)
             self._edges.look(self._panel.wanted)
             self._note_first_frames()
             self._store = self._server.look()
-            self._found.look(self._supervisor.parts, here=address())
+            self._found.look(self._supervisor.parts, here=here)
             self._watch_recording()
             self._evaluations.look(self._supervisor.parts.get("evaluator"))
             self._note_findings()

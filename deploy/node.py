@@ -17,16 +17,19 @@ Ports are fixed, so that a firewall can let them through and nothing else.
 import json
 import logging
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
 import tyro
 
+from actors.belongings import state_folder
 from common.errors import ConfigError, RunError
 from common.options import URL_VARIABLE
 from common.signing import KEY_VARIABLE
@@ -34,6 +37,7 @@ from deploy.cluster import prepare_environment
 from deploy.companion import accompany
 from deploy.control.server import TOKEN_VARIABLE
 from deploy.host import Host
+from deploy.leaving import watch_over
 from deploy.nodes import VERSION_LABEL, nodes
 from deploy.placement import Node
 from deploy.version import code_version
@@ -69,6 +73,8 @@ class NodeCommand:
 
     head: bool = False
     """This host is the head: it starts the cluster."""
+    again: bool = False
+    """The head takes up the cluster that it left less than a minute ago, whose other hosts wait for so long."""
     address: str = ""
     """HOST:PORT of the head, for all others."""
     port: int = 6379
@@ -85,6 +91,8 @@ def node(words: list[str]) -> int:
     asked = tyro.cli(NodeCommand, args=words, prog="engram node")
     if asked.stop + asked.head + bool(asked.address) != 1:
         raise ConfigError("node", " ".join(words), "must have one of --head, --address HOST:PORT and --stop")
+    if asked.again and not asked.head:
+        raise ConfigError("node", " ".join(words), "must have --head with --again")
     if asked.stop:
         return _ray(["stop"]).returncode
     host = Host.load(Host.path())
@@ -93,13 +101,16 @@ def node(words: list[str]) -> int:
     check_token(token_path())
     for secret in _SECRETS:  # parts are given what they need, and Ray shows its processes' environment
         os.environ.pop(secret, None)
-    if asked.head and asked.redis != Path():
-        accompany(asked.redis, (host.address or "127.0.0.1", asked.port))
+    if asked.head:
+        os.environ |= remember(state_folder() / "head", again=asked.again)
+        if asked.redis != Path():
+            accompany(asked.redis, (host.address or "127.0.0.1", asked.port))
     done = _ray(start_command(asked, host, version=code_version()))
     if done.returncode:
         raise RunError(f"Ray does not start here: {_last_words(done)}")
     found = _joined(host, f"127.0.0.1:{asked.port}" if asked.head else asked.address)
     if not asked.head:
+        watch_over(_PORTS["node-manager-port"])
         _check_version(found)
     offered = ", ".join(f"{name} {count:g}" for name, count in host.resources.items()) or "nothing special"
     print(f"engram node: {code_version()}, offering {offered}; {len(found)} hosts are in the cluster")
@@ -128,6 +139,30 @@ def check_token(path: Path) -> None:
         raise ConfigError("RAY_AUTH_TOKEN_PATH", str(path), "is empty")
     if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigError("RAY_AUTH_TOKEN_PATH", str(path), "is open to others: chmod 600 it")
+
+
+def remember(folder: Path, *, again: bool) -> dict[str, str]:
+    """Prepares the folder where Ray notes who is in the cluster and which actors live.
+
+    Args:
+        folder: On the head.
+        again: What is noted there is to be taken up; else it is forgotten.
+
+    Returns:
+        Variables that tell Ray: it has it in RocksDB there, since Redis would need a password in its command lines.
+
+    Raises:
+        ConfigError: Nothing is noted, or the folder cannot be written.
+    """
+    if again and not folder.is_dir():
+        raise ConfigError("again", str(folder), "holds no cluster: start a new one by `engram node --head`")
+    if not again:
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("node", str(folder), f"cannot be made: {error.strerror}") from None
+    return {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(folder)}
 
 
 def start_command(asked: NodeCommand, host: Host, *, version: str) -> list[str]:
@@ -163,12 +198,8 @@ def start_command(asked: NodeCommand, host: Host, *, version: str) -> list[str]:
 
 
 def _joined(host: Host, address: str) -> Sequence[Node]:
-    ray.init(
-        address=address,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        **({"_node_ip_address": host.address} if host.address else {}),
-    )
+    place: dict[str, Any] = {"_node_ip_address": host.address} if host.address else {}
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **place)
     try:
         return nodes()
     finally:

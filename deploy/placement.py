@@ -55,14 +55,12 @@ class Place:
     """Where one part is to live.
 
     Attributes:
-        node: Id of the host; empty for any.
-        firm: The part waits for this very host, rather than going elsewhere once it is gone.
+        node: Id of the host; empty for any. A part whose host goes away before it lives fails, and is placed anew.
         resource: Name of a resource of which it takes one unit; empty for none.
         gpus: Its share of a GPU.
     """
 
     node: str = ""
-    firm: bool = False
     resource: str = ""
     gpus: float = 0.0
 
@@ -72,7 +70,7 @@ class Place:
         if self.resource:
             found["resources"] = {self.resource: 1}
         if self.node:
-            found["scheduling_strategy"] = NodeAffinitySchedulingStrategy(self.node, soft=not self.firm)
+            found["scheduling_strategy"] = NodeAffinitySchedulingStrategy(self.node, soft=False)
         return found
 
 
@@ -165,11 +163,11 @@ class ClusterPlacement:
         """Of the evaluator, and of the task that records its probe set."""
         name = self._run.placement.evaluator
         offering = [node.id for node in self._ours() if node.offers(name)]
-        return Place(node=offering[0] if offering else self._here, firm=True)
+        return Place(node=offering[0] if offering else self._here)
 
     def registry(self) -> Place:
         """Of the weight registry."""
-        return Place(node=self._here, firm=True)
+        return Place(node=self._here)
 
     def _trainer(self, gpus: float, device: str, resource: str) -> Place:
         nodes = self._ours()

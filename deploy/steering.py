@@ -135,7 +135,7 @@ def read_status(folder: Path, address: StreamAddress) -> dict[str, Any]:
     if not address.status_url:
         raise RunError(f"{folder} is starting, or was started by an older engram: {NAME} does not say where it listens")
     try:
-        with urllib.request.urlopen(address.status_url, timeout=_PATIENCE) as answer:
+        with urllib.request.urlopen(_of_http(address.status_url), timeout=_PATIENCE) as answer:  # nosec B310
             return json.load(answer)
     except (OSError, ValueError) as error:
         raise RunError(f"{folder} does not answer at {address.status_url} ({error}): it may be ending") from None
@@ -151,17 +151,28 @@ def ask_to_end(folder: Path, address: StreamAddress) -> None:
         os.kill(address.pid, signal.SIGTERM)
         return
     url = address.control_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
-    wanted = urllib.request.Request(f"{url}/api/shutdown", method="POST")
+    wanted = urllib.request.Request(_of_http(f"{url}/api/shutdown"), method="POST")
     if token := secret(TOKEN_VARIABLE):
         wanted.add_header("Authorization", f"Bearer {token}")
     try:
-        urllib.request.urlopen(wanted, timeout=_PATIENCE).close()
+        urllib.request.urlopen(wanted, timeout=_PATIENCE).close()  # nosec B310
     except urllib.error.HTTPError as error:
         why = f"set {TOKEN_VARIABLE} to the run's" if error.code in (401, 403) else error.reason
         raise RunError(f"{folder} refuses to end ({error.code}): {why}") from None
     except OSError as error:
         if StreamAddress.read(folder) is not None:
             raise RunError(f"{folder} does not answer at {url} ({error}): it may be ending already") from None
+
+
+def _of_http(url: str) -> str:
+    """The URL, which a run directory from elsewhere may have brought: no file is read in its place.
+
+    Raises:
+        RunError: It is of another scheme.
+    """
+    if not url.startswith("http://"):
+        raise RunError(f"{NAME} names {url!r}, where no run of ours listens")
+    return url
 
 
 def wait_for_end(folder: Path, address: StreamAddress, seconds: float) -> bool:

@@ -7,13 +7,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 import ray.exceptions
 
 from common.errors import GuardrailError, RunError
+from common.status import ActorStatus
 from deploy.nodes import whereabouts
 
 WINDOW = 600.0
@@ -85,7 +86,9 @@ class Part:
         self.handle = self.start()
         self.host, self.port = None, None
         self._asked = None
-        self._asked_port = self.handle.__ray_call__.remote(whereabouts)
+        self._asked_port = None
+        if isinstance(self.status, ActorStatus):  # counts go on, and nothing is captured until it lives
+            self.status = replace(self.status, fps=0.0)
 
     def ask(self) -> str | None:
         """Fetches the newest status without waiting.
@@ -98,13 +101,19 @@ class Part:
         """
         if self._asked is None:
             self._asked = self.handle.status.remote()
+        if self.port is None and self._asked_port is None:
+            self._asked_port = self.handle.__ray_call__.remote(whereabouts)
         try:
             if self._asked_port is not None and ray.wait([self._asked_port], timeout=0)[0]:
-                self.host, self.port = ray.get(self._asked_port)
-                self._asked_port = None
+                reference, self._asked_port = self._asked_port, None
+                self.host, self.port = ray.get(reference)
             if ray.wait([self._asked], timeout=0)[0]:
                 reference, self._asked = self._asked, None
                 self.status = ray.get(reference)
+        except ray.exceptions.ActorUnavailableError:  # the way there is cut: silence will tell for how long
+            return None
+        except ray.exceptions.ActorUnschedulableError:
+            return "its host has gone"
         except ray.exceptions.RayActorError:
             return DIED
         except ray.exceptions.RayTaskError as error:
@@ -164,12 +173,14 @@ class Supervisor:
     Args:
         limit: Deaths of one part within ten minutes that are forgiven.
         silence: Seconds without a heartbeat, after its first, after which a part counts as hung.
+        cut: The same of parts on other hosts, whose network may be cut for a while.
         report: Told of each restart: part and reason.
     """
 
-    def __init__(self, *, limit: int, silence: float, report: Callable[[str, str], None]) -> None:
+    def __init__(self, *, limit: int, silence: float, cut: float, report: Callable[[str, str], None]) -> None:
         self._limit = limit
         self._silence = silence
+        self._cut = max(silence, cut)
         self._report = report
         self._pulses = Pulses()
         self.parts: dict[str, Part] = {}
@@ -190,17 +201,18 @@ class Supervisor:
         """Restarts of the parts that had any."""
         return {name: part.restarts for name, part in self.parts.items() if part.restarts}
 
-    def look(self, beats: Mapping[str, Mapping[str, Any]] | None) -> None:
+    def look(self, beats: Mapping[str, Mapping[str, Any]] | None, *, here: str) -> None:
         """Looks after every part once.
 
         Args:
             beats: The heartbeats that Redis has now, or None where it cannot be asked.
+            here: Address of the Ray node of this process.
 
         Raises:
             RunError: A part died too often, or gave up.
         """
         self._pulses.hear(beats)
-        found = {part.name: reason for part in self.parts.values() if (reason := part.ask() or self._hung(part))}
+        found = {part.name: reason for part in self.parts.values() if (reason := part.ask() or self._hung(part, here))}
         for group in dict.fromkeys(self.parts[name].group for name in found):
             members = [part for part in self.parts.values() if part.group == group]
             # When one process dies, those that it leaves waiting fail: its death is the reason to tell.
@@ -216,8 +228,8 @@ class Supervisor:
                 part.restarts += 1
                 self._report(part.name, reason)
 
-    def _hung(self, part: Part) -> str | None:
+    def _hung(self, part: Part, here: str) -> str | None:
         quiet = self._pulses.silence(part.name)
-        if quiet is not None and quiet > self._silence:
+        if quiet is not None and quiet > (self._silence if part.host in (None, here) else self._cut):
             return f"no heartbeat for {quiet:.0f} s"
         return None

@@ -34,7 +34,7 @@ _HIDDEN = (
 )
 _PACKAGE = Path(vizdoom.__file__).parent
 _FOLDER_PREFIX = "engram-doom-"
-_SHARED_MEMORY = Path("/dev/shm")
+_SHARED_MEMORY = Path("/dev/shm")  # nosec B108
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,6 +264,8 @@ class RunConfig:
         restarts: How often one part may die in ten minutes before the run gives up.
         silence: Time without a sign of life, after its first, after which a part counts as hung and is started anew;
             longer than one optimiser step takes.
+        cut: The same for parts on other hosts than the driver's, whose network may be cut for a while; `silence` where
+            that is longer.
         retention: How long pictures stay after the run has ended, in its checkpoints, among the experiences that were
             followed and in recordings of it; `engram expire` then removes them. 0 keeps them.
         metrics_port: Port on loopback where Prometheus finds all processes (`/sd`); 0 takes a free one.
@@ -279,6 +281,7 @@ class RunConfig:
     seed: int = 0
     restarts: int = 10
     silence: Seconds = 15.0
+    cut: Seconds = 60.0
     retention: Seconds = 0.0
     metrics_port: int = 0
     world: WorldConfig = WorldConfig()
@@ -292,7 +295,7 @@ class RunConfig:
     placement: PlacementConfig = PlacementConfig()
 
     def __post_init__(self) -> None:
-        checks.not_negative(self, "duration", "restarts", "retention")
+        checks.not_negative(self, "duration", "restarts", "retention", "cut")
         checks.positive(self, "silence")
         if not 0 <= self.seed < 2**63:
             raise checks.refuse(self, "seed", "must be from 0 to 2^63 - 1")

@@ -142,6 +142,8 @@ def _checked(url: str) -> Generator[redis.Redis]:
         raise refuse("does not answer in time") from None
     except redis.ResponseError as error:
         raise refuse(f"refuses to work: {error}") from None
+    except redis.RedisError as error:
+        raise refuse(f"does not answer as a Redis server ({error})") from None
     finally:
         client.close()
 

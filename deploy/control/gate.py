@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-TOKEN_VARIABLE = "ENGRAM_CONTROL_TOKEN"
+TOKEN_VARIABLE = "ENGRAM_CONTROL_TOKEN"  # nosec B105
 """Names the token that requests from beyond loopback must bear."""
 
 ANSWER_HEADERS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.doctor.finding import Case, Check, Verdict, beside, fine, poor, wrong
 from deploy.memory import available_bytes, check_memory, gib, needs, object_store_bytes
 
-_SHARED = Path("/dev/shm")
+_SHARED = Path("/dev/shm")  # nosec B108
 _FILES, _FEWEST_FILES = 4096, 1024
 """Open files that a host of many parts is comfortable with, and fewest that one does with."""
 _UNSYNCHRONISED = 5

@@ -9,6 +9,7 @@ from rich.progress import Progress
 
 from common.config import Seconds
 from common.errors import ConfigError, RecordingError
+from common.printable import printable
 from common.recording import Quality, Recording, check, compare, trim
 from common.recording.manifest import MANIFEST
 
@@ -95,7 +96,7 @@ def _list(asked: List) -> int:
         try:
             print(f"{path}: {_described(Recording(path))}")
         except RecordingError as error:
-            print(error)
+            print(printable(str(error)))
     return 0
 
 
@@ -109,10 +110,12 @@ def _described(recording: Recording) -> str:
         f"{sum(counted.missed.values())} missed",
         f"{size / 1e6:.1f} MB",
         counted.quality if counted.quality is Quality.LOSSLESS else f"{counted.quality}, crf {counted.crf}",
-        {"tour": "of a tour", "stream": "of a live run", "import": "imported"}.get(counted.source, counted.source),
+        {"tour": "of a tour", "stream": "of a live run", "import": "imported"}.get(counted.source, "of unknown source"),
         *(["broken off"] if not counted.whole else []),
     ]
-    return f"{', '.join(facts)}\n  " + ", ".join(f"{world} ({data})" for world, data in sorted(counted.worlds.items()))
+    return f"{', '.join(facts)}\n  " + ", ".join(
+        f"{printable(world)} ({data})" for world, data in sorted(counted.worlds.items())
+    )
 
 
 def _recordings(path: Path) -> list[Path]:
@@ -132,7 +135,8 @@ def _check(asked: Check) -> int:
                 if reason:
                     wrong += 1
                     where = f"segment {segment}: " if segment >= 0 else ""
-                    progress.console.print(f"{path}: {where}{reason}", soft_wrap=True, highlight=False)
+                    told = f"{path}: {where}{printable(reason)}"  # a recording may come from anywhere
+                    progress.console.print(told, soft_wrap=True, highlight=False, markup=False)
             if not wrong:
                 progress.console.print(
                     f"{path}: {Recording(path).counted.data} data, all as they were recorded",

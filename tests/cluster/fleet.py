@@ -91,6 +91,13 @@ def cluster_file(template: Path, made: Hosts, keys: Path) -> dict[str, Any]:
     return content | {"file_mounts": mounts}
 
 
+def boot(made: Hosts, number: int, resources: Mapping[str, float]) -> FakeHost:
+    """Starts a host that has nothing but its file of what it offers."""
+    host = made.boot(number)
+    host.write(HOST_FILE, offers(resources, host.address, cpus=2, objects=200 * 2**20))
+    return host
+
+
 @contextmanager
 def fleet(folder: Path, offered: Sequence[Mapping[str, float]]) -> Generator[Fleet]:
     """Boots hosts and writes what a user would; the cluster is not up yet.
@@ -100,9 +107,8 @@ def fleet(folder: Path, offered: Sequence[Mapping[str, float]]) -> Generator[Fle
         offered: Resources of each host, the head's first.
     """
     with hosts(folder, PROFILE) as made:
-        for number, resources in enumerate(offered):
-            host = made.boot(number)
-            host.write(HOST_FILE, offers(resources, host.address, cpus=2, objects=200 * 2**20))
+        for number in range(len(offered)):
+            boot(made, number, offered[number])
         home, keys = folder / "home", folder / "keys"
         home.mkdir()
         engram = [sys.executable, "-m", "engram", "keys", str(keys), "--host", made.each[0].address, "--at", KEYS]

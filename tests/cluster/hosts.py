@@ -90,8 +90,16 @@ class FakeHost:
 
     def kill(self) -> None:
         """Pulls the plug: all of its processes are gone at once, and what was in its memory with them."""
-        self.init.kill()
-        self.init.wait(30)
+        if self.init.poll() is None:
+            os.killpg(self.init.pid, signal.SIGKILL)
+            self.init.wait(30)
+
+    def remove(self) -> None:
+        """Takes away what is left of it once it is killed."""
+        self.kill()
+        _run("ip", "netns", "del", self.name, check=False)
+        _run("ip", "link", "del", self.cable, check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @dataclass
@@ -112,9 +120,11 @@ class Hosts:
     profile: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def boot(self, number: int) -> FakeHost:
-        """Starts a host, with an empty disk."""
+        """Starts a host, with an empty disk; one that was killed too."""
         name, cable = f"{self.bridge}h{number}", f"{self.bridge}v{number}"
         address = f"{self.network}.{10 + number}"
+        if number < len(self.each):
+            self.each[number].remove()
         _run("ip", "netns", "add", name)
         _run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
         _run("ip", "link", "set", cable, "master", self.bridge, "up")
@@ -150,7 +160,7 @@ class Hosts:
             stdout=(folder / "log").open("wb"), stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         host = FakeHost(name, address, cable, folder, init)
-        self.each.append(host)
+        self.each[number : number + 1] = [host]
         self._await(host)
         return host
 
@@ -169,10 +179,7 @@ class Hosts:
     def close(self) -> None:
         """Ends them all and removes what they were made of."""
         for host in self.each:
-            if host.init.poll() is None:
-                os.killpg(host.init.pid, signal.SIGKILL)
-                host.init.wait(30)
-            _run("ip", "netns", "del", host.name, check=False)
+            host.remove()
         _run("ip", "link", "del", self.bridge, check=False)
 
 

@@ -38,10 +38,18 @@ from common.stream.control import (
     runs_on,
     tell_status,
 )
+from deploy.address import StreamAddress
 from deploy.control.conductor import Conductor
 from deploy.edges import EdgeActors
 from deploy.store import EmbeddedStore
 from tests.runs import LiveRun, live, small_run, wait_until, writer_adds_up
+
+
+def key_of(run: LiveRun) -> str:
+    """What a run with a server of its own signs with."""
+    address = StreamAddress.read(run.directory.path)
+    assert address is not None
+    return address.key
 
 
 @contextmanager
@@ -49,7 +57,12 @@ def edge(run: LiveRun, folder: Path, *more: str) -> Generator[subprocess.Popen[s
     """`python -m actors` for a run."""
     process = subprocess.Popen(
         [sys.executable, "-m", "actors", "--folder", str(folder), *more],
-        env={**os.environ, "ENGRAM_REDIS_URL": run.driver.redis_url, "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "ENGRAM_REDIS_URL": run.driver.redis_url,
+            "ENGRAM_STREAM_KEY": key_of(run),
+            "OMP_NUM_THREADS": "1",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -37,7 +37,7 @@ def test_each_part_has_its_host(run: RunConfig) -> None:
     found = place(on(run, actors="vrchat"), HEAD, BOX, PC)
     assert found.actor(0) == found.actor(7) == Place(resource="vrchat")
     assert found.learner() == Place(gpus=1.0)
-    assert found.evaluator() == found.registry() == Place(node="h1", firm=True)
+    assert found.evaluator() == found.registry() == Place(node="h1")
 
 
 def test_a_world_on_a_desktop_asks_for_one(run: RunConfig) -> None:
@@ -64,7 +64,7 @@ def test_named_resources_win(run: RunConfig) -> None:
     named = on(run, learner="big", evaluator="quiet")
     found = place(named, HEAD, node("b5", big=1.0, GPU=2.0), node("q6", quiet=1.0))
     assert found.learner() == Place(resource="big", gpus=1.0)
-    assert found.evaluator() == Place(node="q6", firm=True)
+    assert found.evaluator() == Place(node="q6")
 
 
 def test_a_host_that_went_away_gets_nothing(run: RunConfig) -> None:
@@ -96,5 +96,5 @@ def test_what_nobody_has_is_refused(run: RunConfig) -> None:
 
 def test_options_are_rays(run: RunConfig) -> None:
     assert Place(resource="vrchat", gpus=0.5).options() == {"num_gpus": 0.5, "resources": {"vrchat": 1}}
-    strategy = Place(node="ab" * 28, firm=True).options()["scheduling_strategy"]
+    strategy = Place(node="ab" * 28).options()["scheduling_strategy"]
     assert (strategy.node_id, strategy.soft) == ("ab" * 28, False)

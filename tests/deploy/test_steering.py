@@ -124,6 +124,13 @@ def test_an_older_file_says_nothing_of_where_it_listens(tmp_path: Path, begin: B
         read_status(folder, found)
 
 
+def test_a_file_that_names_something_else_than_a_server_is_not_followed(tmp_path: Path, begin: Begin) -> None:
+    address = begin("odd", status_url="file:///etc/hostname", control_url="file:///etc/hostname#")
+    for asked in (read_status, ask_to_end):
+        with pytest.raises(RunError, match=r"names 'file:///etc/hostname.*', where no run of ours listens"):
+            asked(tmp_path / "odd", address)
+
+
 def test_a_run_without_a_control_api_is_ended_by_a_signal(tmp_path: Path, begin: Begin) -> None:
     address = begin("quiet", status_url="http://127.0.0.1:1/status")
     ask_to_end(tmp_path / "quiet", address)

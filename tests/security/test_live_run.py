@@ -46,6 +46,8 @@ class Lived:
     denied: list[dict[str, Any]]
     said: dict[str, str]
     processes: dict[str, str]
+    logs: dict[str, str]
+    listening: dict[int, set[str]]
 
 
 def urls_of(run: LiveRun) -> dict[str, str]:
@@ -56,13 +58,36 @@ def urls_of(run: LiveRun) -> dict[str, str]:
 
 
 def processes_of(run: LiveRun) -> dict[str, str]:
-    """Command line and environment of each process of the run."""
+    """Command line of each process of this machine, and the environment of each of the run."""
     found: dict[str, str] = {}
-    for process in run.family():
+    family = {process.pid for process in run.family()}
+    for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             folder = Path("/proc") / str(process.pid)
-            shown = (folder / "cmdline").read_bytes() + b"\0" + (folder / "environ").read_bytes()
+            shown = (folder / "cmdline").read_bytes()
+            if process.pid in family:
+                shown += b"\0" + (folder / "environ").read_bytes()
             found[f"{process.pid} {process.name()}"] = shown.decode(errors="replace")
+    assert len(family & {int(name.split()[0]) for name in found}) > 5
+    return found
+
+
+def logs_of(run: LiveRun) -> dict[str, str]:
+    """What Ray has written down of the run's processes."""
+    folder = run.driver._cluster.folder  # pyright: ignore[reportPrivateUsage]
+    assert folder is not None
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_socket()]
+    return {path.name: path.read_bytes().decode(errors="replace") for path in files}
+
+
+def listening(run: LiveRun) -> dict[int, set[str]]:
+    """Addresses at which processes of the run listen, by port."""
+    found: dict[int, set[str]] = {}
+    for process in [psutil.Process(), *run.family()]:
+        with suppress(psutil.Error):
+            for one in process.net_connections("inet"):
+                if one.status == psutil.CONN_LISTEN:
+                    found.setdefault(one.laddr.port, set()).add(one.laddr.ip)
     return found
 
 
@@ -70,8 +95,9 @@ def said_by(run: LiveRun) -> dict[str, str]:
     """What the run's servers answer."""
     status = run.status
     base = status.metrics_url.rpartition("/sd")[0] or status.metrics_url.rstrip("/")
-    said = {"status": repr(status)}
+    said = {"status": repr(status), "stream.json": (run.directory.path / "stream.json").read_text()}
     pages = [f"{base}/{page}" for page in ("sd", "metrics", "status")]
+    pages += [f"{status.control_url}/{page}" for page in ("", "api/status", "live/status", "live/history")]
     pages += [
         f"http://127.0.0.1:{run.ask(part, 'metrics_port')}/metrics" for part in ("actor-0", "learner", "evaluator")
     ]
@@ -84,7 +110,6 @@ def said_by(run: LiveRun) -> dict[str, str]:
 def check_rights(url: str, stream: str, urls: dict[str, str]) -> None:
     """Tries what each role must not do; the log of refusals is emptied of it afterwards."""
     keys = StreamKeys(stream)
-    entry = {b"v": b"1"}
     weights = WeightKeys(stream).manifest(PayloadKind.ENCODER)
     everybody: list[tuple[Any, ...]] = [
         ("FLUSHALL",),
@@ -145,7 +170,6 @@ def check_rights(url: str, stream: str, urls: dict[str, str]) -> None:
         client.ping()
     with connect(f"redis://{found.hostname}:{found.port}") as client, pytest.raises(redis.AuthenticationError):
         client.ping()
-    assert entry
     with connect(url) as client:
         client.execute_command("ACL", "LOG", "RESET")
 
@@ -175,7 +199,10 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Generator[Lived]:
             users = cast("list[str]", cast(Any, client).acl_users())
             denied = cast("list[dict[str, Any]]", client.acl_log())
             check_rights(url, stream, urls)
-            said, processes = said_by(going), processes_of(going)
+            said, processes, open_ports = said_by(going), processes_of(going), listening(going)
+            ours = [urlsplit(one).port for one in (going.status.metrics_url, going.status.control_url)]
+            ours += [going.ask(part, "metrics_port") for part in ("actor-0", "actor-1", "learner", "evaluator")]
+            logs = logs_of(going)
             time.sleep(2.0)
             final = going.stop()
             yield Lived(
@@ -188,6 +215,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Generator[Lived]:
                 denied=denied + cast("list[dict[str, Any]]", client.acl_log()),
                 said=said,
                 processes=processes,
+                logs=logs,
+                listening={port: open_ports[port] for port in ours if port is not None},
             )
 
 
@@ -218,7 +247,7 @@ def test_no_secret_is_in_lists_of_processes(lived: Lived) -> None:
 
 
 def test_no_secret_is_in_what_servers_answer(lived: Lived) -> None:
-    assert len(lived.said) == 7
+    assert len(lived.said) == 12
     for page, text in lived.said.items():
         for secret in lived.secrets:
             assert secret not in text, page
@@ -234,6 +263,19 @@ def test_no_secret_is_in_the_run_directory(lived: Lived) -> None:
             assert bytes.fromhex(KEY) not in content, path
 
 
-def test_logs_of_ray_hold_no_secret(lived: Lived) -> None:
-    """`logs/` in the run directory is copied from Ray only at a restart; Ray's own are gone with the run."""
-    assert stat.S_IMODE(lived.folder.stat().st_mode) & 0o022 == 0
+def test_no_secret_is_in_logs(lived: Lived) -> None:
+    assert [name for name in lived.logs if name.startswith("worker-")]
+    assert any("actor-0" in text for text in lived.logs.values())
+    for name, text in lived.logs.items():
+        for secret in lived.secrets:
+            assert secret not in text, name
+
+
+def test_others_cannot_write_into_the_run_directory(lived: Lived) -> None:
+    for path in (lived.folder, *lived.folder.rglob("*")):
+        assert not stat.S_IMODE(path.stat().st_mode) & 0o022, path
+
+
+def test_what_is_ours_listens_on_loopback_alone(lived: Lived) -> None:
+    assert len(lived.listening) == 6
+    assert set().union(*lived.listening.values()) == {"127.0.0.1"}

@@ -105,21 +105,26 @@ class RealPrometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, url: str, *, factor: float = 1.0) -> Generator[RealPrometheus]:
+def prometheus(folder: Path, url: str, *, factor: float = 1.0, rays: Path | None = None) -> Generator[RealPrometheus]:
     """Prometheus on a free port, with the project's files but for the run's port and the times.
 
     Args:
         folder: An empty folder for its files.
         url: The run's `/sd`.
         factor: By how much windows and waits of the rules are shortened.
+        rays: Ray's temporary folder; None for an empty one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = yaml.safe_load((SETTINGS / "prometheus.yml").read_text("utf-8"))
     times = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), f"{INTERVAL:g}s")
     assert set(config["global"]) == set(times)
     config["global"] = times
-    (discovery,) = config["scrape_configs"][0]["http_sd_configs"]
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    (discovery,) = jobs["engram"]["http_sd_configs"]
     discovery |= {"url": url, "refresh_interval": "1s"}
+    (discovery,) = jobs["ray"]["file_sd_configs"]
+    (listed,) = discovery["files"]
+    discovery["files"] = [str((rays or folder) / Path(listed).name)]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config), "utf-8")
     for name in RULES:
         (folder / name).write_text(faster((SETTINGS / name).read_text("utf-8"), factor), "utf-8")
