@@ -23,6 +23,7 @@ from common.stream import check_server
 from deploy import commands
 from deploy.recordings import command as recordings
 from deploy.starting import saved_run, starting_point
+from deploy.version import code_version
 from learner.checkpoint import Checkpoint
 
 _USAGE = f"""\
@@ -49,7 +50,7 @@ usage: engram COMMAND [OPTIONS]
   status    how a run that is going on does               engram status
   stop      end a run in order, and wait for it           engram stop runs/a --wait 2m
 
-`engram COMMAND --help` lists every option. Presets: {", ".join(PRESETS)}.
+`engram COMMAND --help` lists every option; `engram --version` tells the code. Presets: {", ".join(PRESETS)}.
 Exit codes: 0 done, 1 failed while running, 2 refused before anything started.
 """
 
@@ -137,6 +138,9 @@ def _dispatch(words: list[str]) -> int:
         "status": commands.status,
         "stop": commands.stop,
     }
+    if words == ["--version"]:
+        print(f"engram {code_version()}")
+        return 0
     if not words or words[0] in ("-h", "--help"):
         print(_USAGE, end="")
         return 0 if words else 2

@@ -118,7 +118,7 @@ def test_nothing_is_unpickled() -> None:
         for path in modules(part):
             text = path.read_text("utf-8")
             if path == careful:
-                text = text.replace("from pickle import UnpicklingError\n", "")
+                text = re.sub(r"from pickle import UnpicklingError\b[^\n]*\n", "", text)
                 text = re.sub(r"torch\.load\([^\n]*, weights_only=True\)\n", "", text)
             pickles = r"^\s*(?:from|import) (?:pickle|cloudpickle|dill|marshal|shelve)\b"
             assert not re.findall(pickles, text, re.MULTILINE), path

@@ -20,6 +20,7 @@ from tests.bench.ledger import ledger
 from tests.bench.masks import masks
 from tests.bench.measure import Result
 from tests.bench.replay import replay
+from tests.bench.signing import signing
 from tests.bench.step import training_step
 from tests.bench.strategies import strategies
 from tests.bench.stream import reader, sample, writer
@@ -27,6 +28,7 @@ from tests.bench.stream import reader, sample, writer
 USUAL = {
     "writer": writer,
     "reader": reader,
+    "signing": signing,
     "sample": sample,
     "replay": replay,
     "collect": collect,
