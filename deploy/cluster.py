@@ -19,6 +19,7 @@ from common.stream import redact
 from deploy.control.server import is_loopback
 from deploy.nodes import here, logs_of, nodes
 from deploy.placement import ClusterPlacement, LocalPlacement, Placement
+from deploy.ray_token import make_token, token_path
 from deploy.version import code_version
 
 LOGS_WITHIN = 2.0
@@ -86,6 +87,7 @@ class LocalCluster:
         """Brings it up; bare `ray.init()` could join any other cluster on this host."""
         handled = (signal.SIGINT, signal.SIGTERM)
         handlers = {number: signal.getsignal(number) for number in handled}
+        make_token(token_path())
         with undisturbed():
             ray.init(  # pyright: ignore[reportUnknownMemberType]
                 address="local",

@@ -18,7 +18,6 @@ import json
 import logging
 import os
 import shutil
-import stat
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -40,6 +39,7 @@ from deploy.host import Host
 from deploy.leaving import watch_over
 from deploy.nodes import VERSION_LABEL, nodes
 from deploy.placement import Node
+from deploy.ray_token import check_token, token_path
 from deploy.version import code_version
 
 HEAD = "node:__internal_head__"
@@ -115,30 +115,6 @@ def node(words: list[str]) -> int:
     offered = ", ".join(f"{name} {count:g}" for name, count in host.resources.items()) or "nothing special"
     print(f"engram node: {code_version()}, offering {offered}; {len(found)} hosts are in the cluster")
     return 0
-
-
-def token_path() -> Path:
-    """Where the cluster's token is on this host."""
-    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-
-
-def check_token(path: Path) -> None:
-    """Makes sure that a cluster's token is there, and that others cannot read it.
-
-    Raises:
-        ConfigError: It is not so.
-    """
-    if os.environ.get("RAY_AUTH_TOKEN"):
-        return
-    try:
-        found = path.stat()
-    except OSError as error:
-        allowed = f"cannot be read ({error.strerror}): `engram keys` makes a token, deploy/cluster.yaml brings it here"
-        raise ConfigError("RAY_AUTH_TOKEN_PATH", str(path), allowed) from None
-    if not found.st_size:
-        raise ConfigError("RAY_AUTH_TOKEN_PATH", str(path), "is empty")
-    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError("RAY_AUTH_TOKEN_PATH", str(path), "is open to others: chmod 600 it")
 
 
 def remember(folder: Path, *, again: bool) -> dict[str, str]:

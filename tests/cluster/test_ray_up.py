@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.fleet import Fleet, boot, fleet
+from tests.cluster.fleet import Fleet, boot, fleet, on
 from tests.cluster.hosts import FakeHost
 from tests.runs import wait_until
 
@@ -26,25 +26,8 @@ LIFE = "~/runs/life"
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with fleet(tmp_path_factory.mktemp("fleet"), OFFERED) as made:
         made.up()
-        wait_until(lambda: members(made) == 3, 300, "both workers join")
+        wait_until(lambda: made.members() == 3, 300, "both workers join")
         yield made
-
-
-def members(cluster: Fleet) -> int:
-    """Hosts with a raylet that the head knows."""
-    return cluster.head.run(_COUNT, check=False).stdout.count("alive")
-
-
-_COUNT = (
-    'source ~/.bashrc; python -c "import ray, logging; '
-    "ray.init(address='auto', log_to_driver=False, logging_level=logging.ERROR); "
-    "print(' '.join('alive' for node in ray.nodes() if node['Alive']))\""
-)
-
-
-def on(host: FakeHost, command: str, **options: Any) -> str:
-    """Runs a command as a user who has logged in there."""
-    return host.run(f"source ~/.bashrc; cd; {command}", **options).stdout
 
 
 def events(cluster: Fleet, run: str = LIFE) -> list[dict[str, Any]]:
@@ -124,7 +107,7 @@ def test_a_killed_worker_takes_its_parts_along_and_brings_them_back(cluster: Fle
     step = status(cluster)["learner"]["step"]
     wait_until(lambda: status(cluster)["learner"]["step"] > step, 120, "the learner goes on with what it has")
     boot(cluster.hosts, 2, OFFERED[2])
-    wait_until(lambda: members(cluster) == 3, 400, "Ray's autoscaler sets the host up again")
+    wait_until(lambda: cluster.members() == 3, 400, "Ray's autoscaler sets the host up again")
     wait_until(lambda: shells(cluster.hosts.each[2]) == {"ActorShell"}, 120, "actors are back")
     grows(cluster, 120)
 
@@ -147,7 +130,7 @@ def test_ray_restarted_on_a_worker(cluster: Fleet) -> None:
     on(worker, "engram node --stop", timeout=180)
     wait_until(lambda: "learner" in restarts(cluster)[before:], 120, "the learner is placed anew")
     on(worker, f"engram node --address {cluster.head.address}:6379", timeout=180)
-    wait_until(lambda: members(cluster) == 3, 120, "the worker is back")
+    wait_until(lambda: cluster.members() == 3, 120, "the worker is back")
     grows(cluster, 180)
 
 
@@ -163,7 +146,7 @@ def test_a_host_with_other_code_is_refused(cluster: Fleet) -> None:
     assert "raylet" not in " ".join(worker.processes())
     on(worker, "sed -i '$d' ~/pamiq-engram/deploy/version.py")
     on(worker, f"engram node --address {cluster.head.address}:6379", timeout=180)
-    wait_until(lambda: members(cluster) == 3, 120, "with the right code it comes in")
+    wait_until(lambda: cluster.members() == 3, 120, "with the right code it comes in")
 
 
 def test_a_stopped_head_ends_the_run_and_takes_its_workers_up_again(cluster: Fleet) -> None:
@@ -174,7 +157,7 @@ def test_a_stopped_head_ends_the_run_and_takes_its_workers_up_again(cluster: Fle
     said = on(cluster.head, "RAY_enable_autoscaler_v2=0 engram node --head --again --redis ~/engram-keys/redis.conf")
     assert "3 hosts are in the cluster" in said
     assert [on(host, "pgrep -x raylet").split() for host in cluster.workers] == raylets
-    wait_until(lambda: members(cluster) == 3, 300, "after the autoscaler has set them up again too")
+    wait_until(lambda: cluster.members() == 3, 300, "after the autoscaler has set them up again too")
     cluster.say(f"tmux new-session -d -s more 'engram resume {LIFE} --duration 1h > ~/more.log 2>&1'")
     wait_until(lambda: events(cluster)[-1]["kind"] in ("all_actors_live", "checkpoint"), 180, "it goes on")
     assert status(cluster)["learner"]["step"] >= saved["step"]

@@ -7,7 +7,8 @@ import pytest
 from common.errors import ConfigError
 from deploy.cli import main
 from deploy.host import Host
-from deploy.node import NodeCommand, check_token, start_command
+from deploy.node import NodeCommand, remember, start_command
+from deploy.ray_token import check_token, make_token
 from deploy.version import code_version
 
 
@@ -89,3 +90,35 @@ def test_the_version_is_of_the_code_that_is_here() -> None:
     assert release
     assert len(digest) == 8
     assert int(digest, 16) >= 0
+
+
+def test_a_private_token_is_made_once_and_kept_from_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    path = tmp_path / "ray" / "auth_token"
+    make_token(path)
+    made = path.read_text("utf-8")
+    path.chmod(0o644)
+    make_token(path)
+    assert len(bytes.fromhex(made)) == 32
+    assert path.read_text("utf-8") == made
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in path.parent.iterdir()] == ["auth_token"]
+
+
+def test_a_head_forgets_its_cluster_unless_it_is_to_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "head"
+    with pytest.raises(ConfigError, match="holds no cluster"):
+        remember(folder, again=True)
+    told = remember(folder, again=False)
+    assert told == {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(folder)}
+    (folder / "session_name").write_text("session_1")
+    remember(folder, again=True)
+    assert (folder / "session_name").exists()
+    remember(folder, again=False)
+    assert not any(folder.iterdir())
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_again_is_for_heads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["node", "--address", "127.0.0.1:6379", "--again"]) == 2
+    assert "--head" in capsys.readouterr().err

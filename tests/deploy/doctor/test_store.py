@@ -1,10 +1,14 @@
 """The checks of Redis, against real servers: good, bad, encrypted, gone."""
 
+import re
+import select
 import socket
+import socketserver
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, override
 from urllib.parse import urlsplit
 
 import pytest
@@ -32,6 +36,58 @@ def open_server(folder: Path, *lines: str) -> Generator[str]:
     url = f"redis://127.0.0.1:{port}"
     with running(folder / "redis.conf", url):
         yield url
+
+
+class _Skewed(socketserver.BaseRequestHandler):
+    """Passes on what client and server say, and changes what the server says of the time."""
+
+    @override
+    def handle(self) -> None:
+        of = cast(_Skewing, self.server)
+        asked = False
+        with socket.create_connection(("127.0.0.1", of.port)) as server:
+            while True:
+                for ready in select.select([self.request, server], [], [])[0]:
+                    if not (said := ready.recv(2**16)):
+                        return
+                    if ready is self.request:
+                        asked = b"TIME" in said.upper()
+                        server.sendall(said)
+                    else:
+                        later = re.sub(
+                            rb"(?<=\*2\r\n\$10\r\n)\d+", lambda found: b"%d" % (int(found[0]) + of.ahead), said
+                        )
+                        self.request.sendall(later if asked else said)
+
+
+class _Skewing(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+    def __init__(self, port: int, ahead: int) -> None:
+        self.port, self.ahead = port, ahead
+        super().__init__(("127.0.0.1", 0), _Skewed)
+
+
+@contextmanager
+def with_clock_ahead(url: str, seconds: int) -> Generator[str]:
+    """The same server, whose clock is so many seconds ahead."""
+    found = urlsplit(url)
+    assert found.port is not None
+    with _Skewing(found.port, seconds) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield url.replace(f":{found.port}", f":{server.server_address[1]}")
+        server.shutdown()
+
+
+def test_a_server_whose_clock_is_off(tmp_path: Path) -> None:
+    with own_server(tmp_path / "s") as url:
+        assert look("redis clock", on(url)).state is State.OK
+        with with_clock_ahead(url, 7) as later, with_clock_ahead(url, -3) as earlier:
+            found = [look("redis clock", on(one)) for one in (later, earlier)]
+    assert [one.state for one in found] == [State.WARNING, State.WARNING]
+    assert [one.found.partition(" ")[0] for one in found] == ["7.00", "-3.00"]
+    assert all("time service" in one.fix for one in found)
+    assert not found[0].needed
 
 
 def test_a_good_server(tmp_path: Path) -> None:
