@@ -179,6 +179,8 @@ def check_server(url: str, *, budget: int, stream: str, durability: Durability =
         version = str(info.get("redis_version", "0"))
         if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:
             raise refuse(f"is Redis {version}, at least {MIN_VERSION[0]}.{MIN_VERSION[1]} is needed")
+        if info.get("cluster_enabled"):
+            raise refuse("is a Redis Cluster, whose slots a run's transactions would cross: name a server by itself")
         policy = _configured(client, "maxmemory-policy") or str(info.get("maxmemory_policy", "noeviction"))
         limit = int(_configured(client, "maxmemory") or info.get("maxmemory", 0))
         if policy != "noeviction":

@@ -30,7 +30,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[NodeFacts, ...]] = {}
+        self._known: dict[str, tuple[NodeFacts, ...] | RunError] = {}
 
     def nodes(self, address: str) -> tuple[NodeFacts, ...]:
         """What the nodes have.
@@ -40,8 +40,14 @@ class Cluster:
         """
         with self._lock:
             if address not in self._known:
-                self._known[address] = _ask(address)
-            return self._known[address]
+                try:
+                    self._known[address] = _ask(address)
+                except RunError as error:  # the other checks need not wait for it too
+                    self._known[address] = error
+            found = self._known[address]
+        if isinstance(found, RunError):
+            raise found
+        return found
 
 
 def _ask(address: str) -> tuple[NodeFacts, ...]:

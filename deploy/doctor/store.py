@@ -148,12 +148,18 @@ def _look_at_login(case: Case) -> Verdict:
     if parts.scheme == "unix":
         return fine("a socket file: its permissions decide")
     with connect(_anonymous(parts)) as client:
+        pool: Any = client.connection_pool
+        connection = pool.make_connection()  # the pool itself takes tickets of TLS for an answer that is left over
         try:
-            cast(Any, client).execute_command("XLEN", "engram:doctor")
+            connection.connect()
+            connection.send_command("XLEN", "engram:doctor")
+            connection.read_response()
         except (redis.AuthenticationError, NoPermissionError):
             return fine("who has no password is refused")
         except redis.ResponseError as error:
             return fine(f"who has no password is refused ({str(error).split()[0]})")
+        finally:
+            connection.disconnect()
     fix = "give it a password (`engram keys`), or requirepass; then protect the port"
     if is_local(case.run.redis_url):
         return poor("reads and writes without a password, for every user of this machine", fix)

@@ -65,7 +65,7 @@ class FakeHost:
 
     def run(self, command: str, *, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Runs a command there as a login shell would, without the network."""
-        words = ["nsenter", f"--target={self.pid}", "--all", "--root", "bash", "--login", "-c", command]
+        words = ["nsenter", f"--target={self.pid}", "--all", "--root", "bash", "--login", "-c", f"cd; {command}"]
         done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=timeout)
         assert not check or done.returncode == 0, f"{self.name}: {command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done

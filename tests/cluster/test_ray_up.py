@@ -4,6 +4,7 @@ The tests are one story: each begins with what the one before has left.
 """
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -44,7 +45,7 @@ def status(cluster: Fleet, run: str = LIFE) -> dict[str, Any]:
 
 def shells(host: FakeHost) -> set[str]:
     """Parts that live there."""
-    return {line.removeprefix("ray::").partition(".")[0] for line in host.processes() if "Shell" in line}
+    return set(re.findall(r"^ray::.*?(\w+Shell)\b", "\n".join(host.processes()), re.MULTILINE))
 
 
 def captured(cluster: Fleet) -> list[int]:
@@ -91,11 +92,18 @@ def test_a_run_of_five_minutes(cluster: Fleet) -> None:
     wait_until(lambda: events(cluster, "~/runs/first")[-1]["kind"] == "stopped", 480, "it ends by itself")
     assert time.monotonic() - begun > 300
     assert not [event for event in events(cluster, "~/runs/first") if event["kind"] in ("restart", "failed")]
-    log = on(cluster.head, "cat ~/first.log")
-    assert "captured" in log
-    assert "✗" not in log
+    wait_until(lambda: "run directory" in on(cluster.head, "cat ~/first.log"), 60, "it says how it went")
+    assert "✗" not in on(cluster.head, "cat ~/first.log")
     assert {"actor-0.journal", "actor-1.journal"} <= set(on(cluster.head, "ls ~/runs/first/actors").split())
     assert not on(cluster.hosts.each[2], "ls ~/.local/state/engram 2>/dev/null", check=False).split()
+
+
+def test_a_run_as_a_ray_job(cluster: Fleet) -> None:
+    run = f"{RUN} --evaluator.no-enabled --duration 20s --run-dir ~/runs/job"
+    job = f". ~/pamiq-engram/deploy/profile.sh && cd && {run}"
+    said = cluster.say(f'ray job submit --address http://127.0.0.1:8265 -- bash -c "{job}"')
+    assert "succeeded" in said
+    assert events(cluster, "~/runs/job")[-1]["kind"] == "stopped"
 
 
 def test_a_killed_worker_takes_its_parts_along_and_brings_them_back(cluster: Fleet) -> None:

@@ -29,6 +29,7 @@ from common.stream import (
 from common.wire import encode
 from deploy.store import EmbeddedStore
 from tests.common.rig import KEYS, Rig, adds_up, read_all, until
+from tests.security.servers import own_server
 
 type Make = Callable[..., Datum]
 
@@ -336,3 +337,9 @@ class TestServerCheck:
         with pytest.raises(ConfigError, match="never trims"):
             check_server(store.url, budget=2**20, stream="s")
         client.close()
+
+
+def test_a_redis_cluster_is_refused(tmp_path: Path) -> None:
+    cluster = own_server(tmp_path / "server", "cluster-enabled yes")
+    with cluster as url, pytest.raises(ConfigError, match="is a Redis Cluster"):
+        check_server(url, budget=1, stream="s")

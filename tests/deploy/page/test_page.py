@@ -150,7 +150,8 @@ def test_a_real_run_is_seen_paused_and_resumed(tmp_path: Path) -> None:
         page.size(1280, 900)
         page.open(url)
         page.wait("document.getElementById('state').textContent === 'starting'")
-        page.wait("document.getElementById('state').textContent === 'running'", 180)
+        wait_until(lambda: run.status.phase == "running", 180, "the run begins")
+        page.wait("document.getElementById('state').textContent === 'running'", 30)
         page.wait("document.querySelectorAll('.picture img').length === 2", 60)
         assert page.run("document.querySelector('.picture img').naturalWidth") == 48
         before = page.run("document.querySelector('.picture img').src")
