@@ -4,7 +4,6 @@ import logging
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -17,6 +16,7 @@ from common.errors import ConfigError
 from common.process import undisturbed
 from common.stream import redact
 from deploy.control.server import is_loopback
+from deploy.loopback import LOOPBACK, confine, release
 from deploy.nodes import here, logs_of, nodes
 from deploy.placement import ClusterPlacement, LocalPlacement, Placement
 from deploy.ray_token import make_token, token_path
@@ -31,14 +31,11 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     # Ray would give all its processes niceness 15, above what the learner asks for: actors would lose their precedence.
     "RAY_worker_niceness": "0",
+    "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
 }
-
-
-# Ray takes 127.0.0.1 for a mistake and listens on the host's outer address instead; Linux has the whole 127/8.
-_LOOPBACK = "127.0.0.2" if sys.platform == "linux" else None
 
 
 def prepare_environment() -> None:
@@ -88,6 +85,7 @@ class LocalCluster:
         handled = (signal.SIGINT, signal.SIGTERM)
         handlers = {number: signal.getsignal(number) for number in handled}
         make_token(token_path())
+        confine()
         with undisturbed():
             ray.init(  # pyright: ignore[reportUnknownMemberType]
                 address="local",
@@ -97,7 +95,7 @@ class LocalCluster:
                 logging_level=logging.ERROR,
                 object_store_memory=self._objects,
                 _temp_dir=str(self.folder),
-                _node_ip_address=_LOOPBACK,
+                _node_ip_address=LOOPBACK,
             )
             if threading.current_thread() is threading.main_thread():
                 for number, handler in handlers.items():  # Ray's own SIGTERM handler aborts the process
@@ -110,6 +108,7 @@ class LocalCluster:
     def stop(self) -> None:
         """Ends all of its processes and removes its files; logs of parts that failed were kept by the run directory."""
         ray.shutdown()  # pyright: ignore[reportUnknownMemberType]
+        release()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def logs(self) -> list[Path]:

@@ -107,13 +107,6 @@ def cluster_file(template: Path, made: Hosts, keys: Path) -> dict[str, Any]:
     return content | {"file_mounts": mounts}
 
 
-def boot(made: Hosts, number: int, resources: Mapping[str, float]) -> FakeHost:
-    """Starts a host that has nothing but its file of what it offers."""
-    host = made.boot(number)
-    host.write(HOST_FILE, offers(resources, host.address, cpus=2, objects=200 * 2**20))
-    return host
-
-
 def on(host: FakeHost, command: str, **options: Any) -> str:
     """Runs a command as a user who has logged in there; returns what it says."""
     return host.run(f"source ~/.bashrc; cd; {command}", **options).stdout
@@ -133,7 +126,8 @@ def fleet(
     """
     with hosts(folder, PROFILE) as made:
         for number in range(len(offered)):
-            boot(made, number, offered[number])
+            host = made.boot(number)
+            host.write(HOST_FILE, offers(offered[number], host.address, cpus=2, objects=200 * 2**20))
         home, keys = folder / "home", folder / "keys"
         home.mkdir()
         engram = [

@@ -94,12 +94,16 @@ class FakeHost:
             os.killpg(self.init.pid, signal.SIGKILL)
             self.init.wait(30)
 
-    def remove(self) -> None:
-        """Takes away what is left of it once it is killed."""
-        self.kill()
+    def unplug(self) -> None:
+        """Takes its network away."""
         _run("ip", "netns", "del", self.name, check=False)
         _run("ip", "link", "del", self.cable, check=False)
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Takes it away, and its disk."""
+        self.kill()
+        self.unplug()
+        _run("umount", "--lazy", str(self.folder), check=False)
 
 
 @dataclass
@@ -120,11 +124,17 @@ class Hosts:
     profile: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def boot(self, number: int) -> FakeHost:
-        """Starts a host, with an empty disk; one that was killed too."""
+        """Starts a host: one that was killed with the disk that it had, any other with an empty one."""
         name, cable = f"{self.bridge}h{number}", f"{self.bridge}v{number}"
         address = f"{self.network}.{10 + number}"
+        folder = self.folder / name
         if number < len(self.each):
-            self.each[number].remove()
+            self.each[number].unplug()
+        else:
+            folder.mkdir()
+            _run("mount", "-t", "tmpfs", "-o", "size=12g", "tmpfs", str(folder))
+            for part in ("upper", "work", "root"):
+                (folder / part).mkdir()
         _run("ip", "netns", "add", name)
         _run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
         _run("ip", "link", "set", cable, "master", self.bridge, "up")
@@ -135,8 +145,6 @@ class Hosts:
             ("route", "add", "default", "via", f"{self.network}.1"),
         ):
             _run("ip", "-n", name, *words)
-        folder = self.folder / name
-        folder.mkdir()
         script = folder / "init.sh"
         script.write_text(_INIT.format(
             folder=folder, name=name, hide=ROOT, key=self.key, sshd=_SSHD,
@@ -157,7 +165,7 @@ class Hosts:
         ]
         init = subprocess.Popen(
             [*command, "--propagation", "private", "bash", str(script)],
-            stdout=(folder / "log").open("wb"), stderr=subprocess.STDOUT, start_new_session=True,
+            stdout=(folder / "log").open("ab"), stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         host = FakeHost(name, address, cable, folder, init)
         self.each[number : number + 1] = [host]
@@ -185,8 +193,6 @@ class Hosts:
 
 _INIT = textwrap.dedent("""\
     set -e
-    mount -t tmpfs tmpfs {folder} -o size=12g
-    mkdir {folder}/upper {folder}/work {folder}/root
     mount -t overlay overlay -o lowerdir=/,upperdir={folder}/upper,workdir={folder}/work {folder}/root
     cd {folder}/root
     mount -t tmpfs tmpfs .{hide}
@@ -196,7 +202,10 @@ _INIT = textwrap.dedent("""\
     mount -t tmpfs -o size=2g tmpfs dev/shm
     mount -t proc proc proc
     mkdir -p run/sshd root/.ssh etc/profile.d
-    rm -rf root/.ray root/.config/pamiq-engram root/.local/state/engram root/pamiq-engram root/.bashrc root/.profile
+    if [ ! -e etc/booted ]; then
+        rm -rf root/.ray root/.config/pamiq-engram root/.local/state/engram root/pamiq-engram root/.bashrc root/.profile
+        touch etc/booted
+    fi
     ssh-keygen -y -f {key} > root/.ssh/authorized_keys
     chmod 700 root/.ssh; chmod 600 root/.ssh/authorized_keys
     cat > etc/profile.d/zz-host.sh <<'END'

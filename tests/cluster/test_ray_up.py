@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.fleet import Fleet, boot, fleet, on
+from tests.cluster.fleet import Fleet, fleet, on
 from tests.cluster.hosts import FakeHost
 from tests.runs import wait_until
 
@@ -114,8 +114,8 @@ def test_a_killed_worker_takes_its_parts_along_and_brings_them_back(cluster: Fle
     wait_until(lambda: set(restarts(cluster)) == {"actor-0", "actor-1"}, 120, "the driver knows")
     step = status(cluster)["learner"]["step"]
     wait_until(lambda: status(cluster)["learner"]["step"] > step, 120, "the learner goes on with what it has")
-    boot(cluster.hosts, 2, OFFERED[2])
-    wait_until(lambda: cluster.members() == 3, 400, "Ray's autoscaler sets the host up again")
+    cluster.hosts.boot(2)
+    wait_until(lambda: cluster.members() == 3, 400, "Ray's autoscaler starts Ray there again")
     wait_until(lambda: shells(cluster.hosts.each[2]) == {"ActorShell"}, 120, "actors are back")
     grows(cluster, 120)
 

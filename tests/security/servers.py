@@ -16,9 +16,12 @@ from common.stream import connect
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that nobody has, low enough for a Redis Cluster, whose nodes take another 10000 above."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            if (port := int(probe.getsockname()[1])) <= 55535:
+                return port
 
 
 @contextmanager

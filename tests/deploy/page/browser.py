@@ -87,7 +87,9 @@ class Browser:
         self.send("Emulation.setEmulatedMedia", features=[scheme])
 
     def open(self, url: str) -> None:
+        """Goes to a page, and waits until all that it names is there."""
         self.send("Page.navigate", url=url)
+        self.wait("document.readyState === 'complete'", 60.0)
 
     def run(self, expression: str) -> Any:
         """Computes an expression in the page, promises awaited."""
