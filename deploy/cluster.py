@@ -31,7 +31,6 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     # Ray would give all its processes niceness 15, above what the learner asks for: actors would lose their precedence.
     "RAY_worker_niceness": "0",
-    "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -141,7 +140,6 @@ class JoinedCluster:
         Raises:
             ConfigError: It is not there.
         """
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
         handled = (signal.SIGINT, signal.SIGTERM)
         handlers = {number: signal.getsignal(number) for number in handled}
         try:

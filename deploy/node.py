@@ -45,6 +45,12 @@ from deploy.version import code_version
 HEAD = "node:__internal_head__"
 """Resource that Ray gives to the head alone."""
 _SECRETS = tuple(f"{name}{suffix}" for name in (URL_VARIABLE, KEY_VARIABLE, TOKEN_VARIABLE) for suffix in ("", "_FILE"))
+_PATIENCE = {
+    # Ray would take a host whose network is cut for dead after 15 seconds; so it does after 60 to 100.
+    "RAY_health_check_period_ms": "3000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "20",
+}
 _PORTS = {
     "object-manager-port": 8076,
     "node-manager-port": 8077,
@@ -102,7 +108,7 @@ def node(words: list[str]) -> int:
     for secret in _SECRETS:  # parts are given what they need, and Ray shows its processes' environment
         os.environ.pop(secret, None)
     if asked.head:
-        os.environ |= remember(state_folder() / "head", again=asked.again)
+        os.environ |= _PATIENCE | remember(state_folder() / "head", again=asked.again)
         if asked.redis != Path():
             accompany(asked.redis, (host.address or "127.0.0.1", asked.port))
     done = _ray(start_command(asked, host, version=code_version()))

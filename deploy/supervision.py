@@ -230,6 +230,8 @@ class Supervisor:
 
     def _hung(self, part: Part, here: str) -> str | None:
         quiet = self._pulses.silence(part.name)
-        if quiet is not None and quiet > (self._silence if part.host in (None, here) else self._cut):
+        if part.host is None:  # what is heard may come from its last process, on a host that was cut off
+            return None
+        if quiet is not None and quiet > (self._silence if part.host == here else self._cut):
             return f"no heartbeat for {quiet:.0f} s"
         return None

@@ -1,19 +1,9 @@
-"""A private Ray cluster for a benchmark, brought up as local mode does, with an object store of the size asked for."""
+"""A private Ray for a benchmark, as that of a run, with an object store of the size asked for."""
 
-# pyright: reportUnknownMemberType=false
-
-import logging
-import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
-import ray
-
-from deploy.cluster import prepare_environment
+from deploy.cluster import LocalCluster, prepare_environment
 
 
 @contextmanager
@@ -24,20 +14,9 @@ def private_cluster(store_bytes: int) -> Generator[None]:
         store_bytes: Size of the object store.
     """
     prepare_environment()
-    folder = Path(tempfile.mkdtemp(prefix="engram-"))
-    loopback = "127.0.0.2" if sys.platform == "linux" else None
+    cluster = LocalCluster(store_bytes)
+    cluster.start()
     try:
-        ray.init(
-            address="local",
-            num_cpus=os.cpu_count(),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=store_bytes,
-            _temp_dir=str(folder),
-            _node_ip_address=loopback,
-        )
         yield
     finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        cluster.stop()

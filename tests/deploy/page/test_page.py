@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, override
@@ -144,7 +145,9 @@ def test_it_is_readable_and_takes_text_for_text(
 @in_browser
 @pytest.mark.timeout(500)
 def test_a_real_run_is_seen_paused_and_resumed(tmp_path: Path) -> None:
-    with browser(tmp_path / "profile") as page, live(small_run(tmp_path / "run", tmp_path / "cache")) as run:
+    config = small_run(tmp_path / "run", tmp_path / "cache")
+    config = replace(config, evaluator=replace(config.evaluator, nice=0, trajectories=8))  # bits ask for 64 frames
+    with browser(tmp_path / "profile") as page, live(config) as run:
         wait_until(lambda: bool(run.status.control_url), 60, "the page is there before the run begins")
         url = run.status.control_url
         page.size(1280, 900)
