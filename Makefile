@@ -38,7 +38,7 @@ test: $(STAMP)  ## Unit and integration tests: real embedded server, real local 
 test-faults: $(STAMP)  ## Real processes killed during real runs
 	@$(BIN)/pytest -m faults $(ARGS)
 
-test-cluster: $(STAMP)  ## Several Ray nodes
+test-cluster: $(STAMP)  ## ray up on three hosts made of namespaces, and what befalls them (root; half an hour)
 	@$(BIN)/pytest -m cluster $(ARGS)
 
 soak: $(STAMP)  ## A long run, watched for leaks and lost frames

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import redis
 import tyro
@@ -22,6 +21,7 @@ from common.printable import printable
 from common.signing import adopt, given_key
 from common.status import ActorStatus
 from common.stream import StreamKeys, check_login, connect, redact
+from common.stream.connection import is_plain
 from common.stream.control import read_run, runs_on
 
 _DESCRIPTION = """\
@@ -37,7 +37,6 @@ Examples:
   python -m actors --redis-url redis://127.0.0.1:6380 --number 1 --spool 5m
 """
 _STREAM = re.compile(r"[\w.-]+")
-_LOCAL = ("127.0.0.1", "localhost", "::1")
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +126,7 @@ def _live(words: list[str]) -> int:
 def _check_url(url: str, *, plain: bool) -> None:
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise ConfigError("redis_url", redact(url) if url else "", "must be rediss://…, the run's own server")
-    if url.startswith("redis://") and not plain and urlsplit(url).hostname not in _LOCAL:
+    if is_plain(url) and not plain:
         raise ConfigError(
             "redis_url",
             redact(url),

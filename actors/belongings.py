@@ -23,6 +23,11 @@ class Belongings:
     life: int = 1
 
 
+def is_actor(part: str) -> bool:
+    """Says whether a part is an actor, by its name."""
+    return part.startswith("actor-")
+
+
 def state_folder() -> Path:
     """Where programs of this user keep what must outlive a restart."""
     if sys.platform == "win32":

@@ -25,6 +25,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 import redis
 
 from common.config import RunConfig
+from common.errors import RunError
 from common.stream import StreamKeys, connect, rollouts_of
 from learner.curiosity.shell import PART as CURIOSITY
 from learner.ranks import part_name
@@ -130,8 +131,10 @@ class Access:
                 else:
                     self._remove(client, {*earlier, stream})
                     self._make(client)
-        except redis.RedisError as error:
+        except redis.ResponseError as error:  # it may not, or cannot
             self.shared = str(error)
+        except redis.RedisError as error:
+            raise RunError(f"users for the run's parts cannot be made: {error}") from error
         if self.shared:
             say("roles_shared", reason=self.shared)
 

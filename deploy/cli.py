@@ -66,7 +66,7 @@ Examples:
   engram run --preset tiny --actors.count 4 --learner.optim.lr 1e-4
   engram run --config runs/a/config.yaml --seed 1     the same again, with another seed
   ENGRAM_REDIS_URL=redis://user:password@host:6380 engram run --preset demo
-  engram run --cluster auto --preset vrchat           on the head of a cluster: deploy/README.md
+  engram run --cluster auto --preset vrchat           on the head of a cluster: docs/cluster.md
 
 Durations take units: 90s, 10m, 2h. Byte counts too: 256MiB, 2GB.
 """

@@ -10,20 +10,23 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import ray
+import ray.exceptions
 
 from common.config import LearnerConfig, RunConfig
 from common.errors import ConfigError
 from common.process import undisturbed
 from common.stream import redact
-from deploy.control.server import is_loopback
+from common.stream.connection import is_loopback
 from deploy.loopback import LOOPBACK, confine, release
 from deploy.nodes import here, logs_of, nodes
 from deploy.placement import ClusterPlacement, LocalPlacement, Placement
 from deploy.ray_token import make_token, token_path
 from deploy.version import code_version
 
-LOGS_WITHIN = 2.0
-"""Seconds that hosts have to hand over what a part has said."""
+LOGS_WITHIN = 30.0
+"""Seconds that hosts have to hand over what a part has said: one that has gone is asked in vain."""
+
+_log = logging.getLogger(__name__)
 
 _ENVIRONMENT = {
     # Inherited by every process of the run. Spinning OpenMP workers slow the neighbours on shared cores ten times.
@@ -171,10 +174,17 @@ class JoinedCluster:
         ray.shutdown()  # pyright: ignore[reportUnknownMemberType]
 
     def keep_logs(self, part: str, folder: Path) -> None:
-        """Copies what a part has said to a folder, from whichever host still has it and answers."""
+        """Copies what a part has said to a folder, from whichever host still has it and answers, by and by."""
+        threading.Thread(target=_keep_logs, args=(part, folder), name=f"logs-{part}", daemon=True).start()
+
+
+def _keep_logs(part: str, folder: Path) -> None:
+    try:
         for name, text in logs_of(part, within=LOGS_WITHIN).items():
             folder.mkdir(exist_ok=True)
             (folder / f"{part}-{name}").write_text(text, "utf-8")
+    except (ray.exceptions.RayError, OSError) as error:  # the run has ended, or the disk is full
+        _log.warning("no logs of %s are kept: %s", part, error)
 
 
 type Cluster = LocalCluster | JoinedCluster

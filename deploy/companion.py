@@ -71,6 +71,7 @@ def accompany(file: Path, ray: tuple[str, int]) -> None:
         RunError: It does not start.
     """
     place = where(file)
+    _wanted(file).touch()  # the companion of a server that is there may be about to end it
     if listens(*place):
         return
     log = file.with_suffix(".log")
@@ -87,6 +88,11 @@ def accompany(file: Path, ray: tuple[str, int]) -> None:
         if companion.poll() is not None or time.monotonic() > end:
             raise RunError(f"the Redis server of {file} does not start: {last_line(log)}")
         time.sleep(0.2)
+
+
+def _wanted(file: Path) -> Path:
+    """Touched whenever a head starts."""
+    return file.with_suffix(".wanted")
 
 
 def server_program() -> str:
@@ -114,6 +120,7 @@ def main() -> None:
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     asked = parser.parse_args()
+    _wanted(asked.file).touch()
     server = subprocess.Popen([server_program(), str(asked.file)], cwd=asked.file.parent)
 
     def end(_number: int, _frame: object) -> None:
@@ -125,7 +132,7 @@ def main() -> None:
         time.sleep(EVERY)
         if listens(asked.host, asked.port):
             seen = time.monotonic()
-        elif time.monotonic() - seen > WAITS:
+        elif min(time.monotonic() - seen, time.time() - _wanted(asked.file).stat().st_mtime) > WAITS:
             server.terminate()
             try:
                 server.wait(ENDS_WITHIN)

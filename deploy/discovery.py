@@ -32,12 +32,12 @@ from common.config import RunConfig
 from common.errors import ConfigError
 from common.metrics import Metrics
 from common.status import RunStatus
+from deploy.control.gate import names_loopback
 from deploy.rundir import to_json
 from deploy.supervision import Part
 
 _log = logging.getLogger(__name__)
 
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 PATIENCE = 3.0
 """Seconds that a part on another host may take; Prometheus itself waits a second longer."""
 
@@ -234,13 +234,6 @@ def _error(status: HTTPStatus, reason: str) -> Page:
     return Page(status, "text/plain; charset=utf-8", f"{reason}\n".encode())
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return urlsplit(f"//{host}").hostname in _LOOPBACK
-    except ValueError:
-        return False
-
-
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
@@ -261,7 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answers with a page, or says why not."""
         assert isinstance(self.server, _Server)
-        if not _is_loopback(self.headers.get("Host", "")):
+        if not names_loopback(self.headers.get("Host", "")):
             self.send_error(HTTPStatus.FORBIDDEN, "Host must be loopback")
             return
         page = self.server.directory.page(urlsplit(self.path).path)

@@ -29,6 +29,7 @@ from typing import Any, cast
 import ray
 import ray.exceptions
 
+from actors.belongings import is_actor
 from common.config import RunConfig
 from common.curiosity.status import TrainersStatus
 from common.errors import EngramError, RunError
@@ -129,7 +130,7 @@ class Driver:
         return [
             cast(ActorStatus, self._finals.get(name) or part.status or ActorStatus(name=name))
             for name, part in self._supervisor.parts.items()
-            if name.startswith("actor-")
+            if is_actor(name)
         ]
 
     def status(self) -> RunStatus:
@@ -205,7 +206,11 @@ class Driver:
             say=self._say,
             stood=self._directory.stood() if self._resumed else 0.0,
             page=LivePage(
-                self.status, url=self._server.access.url("viewer"), stream=self.stream, run_dir=self._directory.path
+                self.status,
+                url=self._server.access.url("viewer"),
+                stream=self.stream,
+                key=self._server.access.key,
+                run_dir=self._directory.path,
             ),
         )
         self._server.announce(metrics_url=self._found.url, control_url=self._panel.url)
@@ -223,15 +228,9 @@ class Driver:
             placement=self._cluster.placement(self._run),
         )
         self._server.relay(parts.weights())
-        for index in range(self._run.actors.count):
-            self._supervisor.add(f"actor-{index}", lambda index=index: parts.actor(index))
-        for rank, name in enumerate(self._ranks):
-            self._supervisor.add(name, lambda rank=rank: parts.learner(rank), group="learner")
-        if self._run.curious:
-            self._supervisor.add(CURIOSITY, parts.curiosity)
         if self._run.evaluator.enabled:
             self._recording = parts.record_probe_set()
-            self._supervisor.add("evaluator", parts.evaluator)
+        parts.launch(self._supervisor)
         for host in parts.strangers():
             self._say("other_code", host=host.address, version=host.version or "none")
         self._say("resumed" if self._resumed else "started", stream=self.stream, host=socket.gethostname())
@@ -273,13 +272,11 @@ class Driver:
         self._panel.end()
         self._show(self.status())
         parts = self._supervisor.parts
-        stops = {name: part.handle.stop.remote() for name, part in parts.items() if name.startswith("actor-")}
+        stops = {name: part.handle.stop.remote() for name, part in parts.items() if is_actor(name)}
         evaluator = parts["evaluator"].handle.stop.remote() if "evaluator" in parts else None
         for name, reference in stops.items():
             self._finals[name] = self._last_word(name, reference) or parts[name].status
             self._keeper.save(name, self._last_word(name, parts[name].handle.state.remote()))
-            if self._parts and not self._parts.shared:
-                bring_home(self._directory, self._last_word(name, parts[name].handle.belongings.remote(leave=True)))
         self._edges.end(self._panel.wanted, DRAIN)
         if CURIOSITY in parts:
             said = self._last_word(CURIOSITY, parts[CURIOSITY].handle.stop.remote(DRAIN))
@@ -291,6 +288,10 @@ class Driver:
         if all(final.values()):
             self._finals |= {name: status for name, (status, _) in final.items()}
             self._checkpointer.save(checkpoints.gather([snapshot for _, snapshot in final.values()]))
+        if self._parts and not self._parts.shared:
+            for name in filter(is_actor, parts):
+                if bring_home(self._directory, self._last_word(name, parts[name].handle.belongings.remote())):
+                    self._last_word(name, parts[name].handle.belongings.remote(leave=True))
         if evaluator is not None:
             asked = self._evaluations.asked
             early = self._last_word("evaluator", asked) if asked is not None else None

@@ -34,15 +34,25 @@ def read_state(directory: RunDirectory, part: str) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def bring_home(directory: RunDirectory, belongings: Mapping[str, bytes] | None) -> None:
-    """Writes what an actor has handed over in a cluster, in place of what it had brought along; None hands over none.
+def bring_home(directory: RunDirectory, belongings: Mapping[str, bytes] | None) -> bool:
+    """Writes what an actor has handed over in a cluster, in place of what it had brought along.
 
     Args:
         directory: The run directory.
-        belongings: Contents by name.
+        belongings: Contents by name; None where it handed over nothing.
+
+    Returns:
+        Whether all of it is here now.
     """
-    for name, content in (belongings or {}).items():
-        (directory.actors / check_name(name)).write_bytes(content)
+    if belongings is None:
+        return False
+    try:
+        for name, content in belongings.items():
+            directory.write_atomic(f"{directory.actors.name}/{check_name(name)}", content)
+    except OSError as error:
+        _log.warning("what an actor has written stays on its host: %s", error)
+        return False
+    return True
 
 
 @dataclass

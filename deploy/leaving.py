@@ -69,6 +69,7 @@ def end(processes: set[psutil.Process]) -> None:
     for process in left:
         with suppress(psutil.Error):
             process.kill()
+    psutil.wait_procs(left, PATIENCE)
 
 
 def main() -> None:
@@ -77,11 +78,10 @@ def main() -> None:
     parser.add_argument("port", type=int)
     raylet = raylet_at(parser.parse_args().port)
     seen: set[psutil.Process] = set()
-    while raylet is not None and raylet.is_running() and raylet.status() != psutil.STATUS_ZOMBIE:
-        with suppress(psutil.Error):
-            seen |= company(raylet)
-        seen = {process for process in seen if process.is_running()}
-        time.sleep(EVERY)
+    with suppress(psutil.NoSuchProcess):  # it has gone between two questions
+        while raylet is not None and raylet.is_running() and raylet.status() != psutil.STATUS_ZOMBIE:
+            seen = {process for process in seen | company(raylet) if process.is_running()}
+            time.sleep(EVERY)
     end(seen)
 
 

@@ -27,13 +27,14 @@ from typing import Any
 
 import ray
 import tyro
+import yaml
 
 from actors.belongings import state_folder
 from common.errors import ConfigError, RunError
 from common.options import URL_VARIABLE
 from common.signing import KEY_VARIABLE
 from deploy.cluster import prepare_environment
-from deploy.companion import accompany
+from deploy.companion import accompany, listens
 from deploy.control.server import TOKEN_VARIABLE
 from deploy.host import Host
 from deploy.leaving import watch_over
@@ -86,8 +87,8 @@ class NodeCommand:
     port: int = 6379
     """Where the head listens; the stream's Redis must have another."""
     redis: Path = Path()
-    """Configuration of the stream's Redis server, which then runs on the head as long as Ray does; `engram keys` writes
-    one. Empty where the server is somebody else's business."""
+    """Configuration of the stream's Redis server, which is then started on the head, and ends after Ray; `engram keys`
+    writes one. Empty where the server is somebody else's business."""
     stop: bool = False
     """Ends all of Ray's processes of this user on this host."""
 
@@ -100,7 +101,10 @@ def node(words: list[str]) -> int:
     if asked.again and not asked.head:
         raise ConfigError("node", " ".join(words), "must have --head with --again")
     if asked.stop:
-        return _ray(["stop"]).returncode
+        done = _ray(["stop"])
+        if done.returncode:
+            raise RunError(f"Ray does not stop here: {_last_words(done)}")
+        return 0
     host = Host.load(Host.path())
     prepare_environment()
     os.environ.update({**host.environment, "RAY_AUTH_MODE": "token"})
@@ -108,19 +112,34 @@ def node(words: list[str]) -> int:
     for secret in _SECRETS:  # parts are given what they need, and Ray shows its processes' environment
         os.environ.pop(secret, None)
     if asked.head:
-        os.environ |= _PATIENCE | remember(state_folder() / "head", again=asked.again)
-        if asked.redis != Path():
-            accompany(asked.redis, (host.address or "127.0.0.1", asked.port))
+        _prepare_head(asked, host.address or "127.0.0.1")
     done = _ray(start_command(asked, host, version=code_version()))
     if done.returncode:
         raise RunError(f"Ray does not start here: {_last_words(done)}")
-    found = _joined(host, f"127.0.0.1:{asked.port}" if asked.head else asked.address)
     if not asked.head:
         watch_over(_PORTS["node-manager-port"])
+    found = _joined(host, f"127.0.0.1:{asked.port}" if asked.head else asked.address)
+    if not asked.head:
         _check_version(found)
     offered = ", ".join(f"{name} {count:g}" for name, count in host.resources.items()) or "nothing special"
     print(f"engram node: {code_version()}, offering {offered}; {len(found)} hosts are in the cluster")
     return 0
+
+
+def _prepare_head(asked: NodeCommand, address: str) -> None:
+    """Sets what the head's Ray is to know, and sees to its Redis.
+
+    Raises:
+        ConfigError: The port is taken.
+    """
+    if any(listens(place, asked.port) for place in (address, "127.0.0.1")):
+        allowed = "is taken: by a head (engram node --stop), or a Redis (sudo systemctl disable --now redis-server)"
+        raise ConfigError("port", asked.port, allowed)
+    if is_local(bootstrap_file()):  # version 2 of the autoscaler takes a local head for a worker: one is left out
+        os.environ |= {"RAY_enable_autoscaler_v2": "0"}
+    os.environ |= _PATIENCE | remember(state_folder() / "head", again=asked.again)
+    if asked.redis != Path():
+        accompany(asked.redis.resolve(), (address, asked.port))
 
 
 def remember(folder: Path, *, again: bool) -> dict[str, str]:
@@ -147,6 +166,19 @@ def remember(folder: Path, *, again: bool) -> dict[str, str]:
     return {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(folder)}
 
 
+def bootstrap_file() -> Path:
+    """Where `ray up` leaves the cluster's file on the head."""
+    return Path.home() / "ray_bootstrap_config.yaml"
+
+
+def is_local(bootstrap: Path) -> bool:
+    """Says whether a cluster's file is of hosts that are one's own; False where there is none."""
+    if not bootstrap.exists():
+        return False
+    content: Any = yaml.safe_load(bootstrap.read_text("utf-8"))
+    return content["provider"]["type"] == "local"
+
+
 def start_command(asked: NodeCommand, host: Host, *, version: str) -> list[str]:
     """The arguments of `ray` that bring this host in.
 
@@ -158,8 +190,7 @@ def start_command(asked: NodeCommand, host: Host, *, version: str) -> list[str]:
     words = ["start", *(f"--{name}={port}" for name, port in _PORTS.items())]
     if asked.head:
         words += ["--head", f"--port={asked.port}", "--include-dashboard=true", "--dashboard-host=127.0.0.1"]
-        bootstrap = Path.home() / "ray_bootstrap_config.yaml"  # where `ray up` leaves it
-        if bootstrap.exists():
+        if (bootstrap := bootstrap_file()).exists():
             words.append(f"--autoscaling-config={bootstrap}")
     else:
         words.append(f"--address={asked.address}")
@@ -181,9 +212,12 @@ def start_command(asked: NodeCommand, host: Host, *, version: str) -> list[str]:
 
 def _joined(host: Host, address: str) -> Sequence[Node]:
     place: dict[str, Any] = {"_node_ip_address": host.address} if host.address else {}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **place)
     try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **place)
         return nodes()
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        _ray(["stop"])
+        raise RunError(f"the cluster at {address} does not let this host in: {error}") from error
     finally:
         ray.shutdown()
 
@@ -200,8 +234,8 @@ def _check_version(found: Sequence[Node]) -> None:
         raise ConfigError(
             "node",
             code_version(),
-            f"the head has {head or 'no pamiq-engram (start it by `engram node --head`)'}: bring both to the same code "
-            "(`ray up` again sends this checkout to all hosts)",
+            f"the head has {head or 'none (start it by `engram node --head`)'}: bring both to the same code. `ray up` "
+            "sends this checkout to all hosts; what was removed from it has to be removed there too",
         )
 
 

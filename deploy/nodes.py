@@ -85,7 +85,9 @@ def _logs(part: str, job: str) -> dict[str, str]:
     folder = Path(os.environ.get("RAY_TMPDIR") or gettempdir()) / "ray" / "session_latest" / "logs"
     found: dict[str, str] = {}
     for path in folder.glob(f"worker-*-{job}-*.err"):
-        text = path.read_bytes()[-_LONGEST:].decode("utf-8", "replace")
-        if f" {part} " in text[:4000]:
-            found[f"{address()}-{path.name}"] = text
+        with path.open("rb") as file:
+            if f" {part} ".encode() not in file.read(4000):
+                continue
+            file.seek(max(0, path.stat().st_size - _LONGEST))
+            found[f"{address()}-{path.name}"] = file.read().decode("utf-8", "replace")
     return found

@@ -22,6 +22,7 @@ from deploy.placement import Node, Place, Placement
 from deploy.probe_set import record_probe_set
 from deploy.registry import RayWeightSink, RayWeightSource, WeightRegistry
 from deploy.rundir import RunDirectory
+from deploy.supervision import Supervisor
 from evaluator.probeset import ProbeSpec
 from evaluator.shell import EvaluatorShell
 from learner import checkpoint as checkpoints
@@ -102,6 +103,17 @@ class Parts:
     def weights(self) -> RayWeightSource:
         """A reader's end of the weight registry."""
         return RayWeightSource(self._registry)
+
+    def launch(self, supervisor: Supervisor) -> None:
+        """Starts all parts; the supervisor starts them anew where need be."""
+        for index in range(self._run.actors.count):
+            supervisor.add(f"actor-{index}", lambda index=index: self.actor(index))
+        for rank in range(self._run.learner.ranks):
+            supervisor.add(part_name(rank), lambda rank=rank: self.learner(rank), group="learner")
+        if self._run.curious:
+            supervisor.add(CURIOSITY, self.curiosity)
+        if self._run.evaluator.enabled:
+            supervisor.add("evaluator", self.evaluator)
 
     def actor(self, index: int) -> Any:
         """Makes the actor with this number."""

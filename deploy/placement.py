@@ -2,8 +2,8 @@
 
     part        named resource (`placement`)      else
     actors      `vrchat`, `screen` by their world  in turn on hosts without a GPU, the learner's excepted
-    learner     –                                  a GPU; without any, the host with the most CPUs besides the driver's
-    curiosity   –                                  as the learner, with its share of a GPU
+    learner     `placement.learner`                a GPU; without any, the host with the most CPUs besides the driver's
+    curiosity   –                                  as the learner, which leaves it a share of its GPU
     evaluator   –                                  the driver's host
     registry    –                                  the driver's host
 
@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from common.config import RunConfig
@@ -74,6 +73,16 @@ class Place:
         return found
 
 
+def of_learner(run: RunConfig) -> float:
+    """What each rank of the learner takes of a GPU, where there is one: all but what it leaves to curiosity."""
+    return 0.0 if run.learner.device == "cpu" else 1.0 - of_curiosity(run)
+
+
+def of_curiosity(run: RunConfig) -> float:
+    """What the trainers of the curious agent take of a GPU, where there is one."""
+    return run.curiosity.gpus if run.curious and run.curiosity.device != "cpu" else 0.0
+
+
 class LocalPlacement:
     """One host: there is nothing to choose but whether a part has a GPU.
 
@@ -85,6 +94,8 @@ class LocalPlacement:
     """Whether all parts see the driver's files."""
 
     def __init__(self, run: RunConfig) -> None:
+        import torch  # not of all who place
+
         self._run = run
         self._gpu = torch.cuda.is_available()
 
@@ -98,12 +109,11 @@ class LocalPlacement:
 
     def learner(self) -> Place:
         """Of a rank of the learner."""
-        return Place(gpus=1.0 if self._gpu and self._run.learner.device != "cpu" else 0.0)
+        return Place(gpus=of_learner(self._run) if self._gpu else 0.0)
 
     def curiosity(self) -> Place:
         """Of the trainers of the curious agent."""
-        config = self._run.curiosity
-        return Place(gpus=config.gpus if self._gpu and config.device != "cpu" else 0.0)
+        return Place(gpus=of_curiosity(self._run) if self._gpu else 0.0)
 
     def evaluator(self) -> Place:
         """Of the evaluator, and of the task that records its probe set."""
@@ -153,11 +163,11 @@ class ClusterPlacement:
 
     def learner(self) -> Place:
         """Of a rank of the learner."""
-        return self._trainer(1.0, self._run.learner.device, self._run.placement.learner)
+        return self._trainer(of_learner(self._run), self._run.placement.learner)
 
     def curiosity(self) -> Place:
         """Of the trainers of the curious agent."""
-        return self._trainer(self._run.curiosity.gpus, self._run.curiosity.device, "")
+        return self._trainer(of_curiosity(self._run), "")
 
     def evaluator(self) -> Place:
         """Of the evaluator, and of the task that records its probe set."""
@@ -169,16 +179,16 @@ class ClusterPlacement:
         """Of the weight registry."""
         return Place(node=self._here)
 
-    def _trainer(self, gpus: float, device: str, resource: str) -> Place:
+    def _trainer(self, gpus: float, resource: str) -> Place:
         nodes = self._ours()
-        share = gpus if device != "cpu" and any(node.offers("GPU") for node in nodes) else 0.0
+        share = gpus if any(node.offers("GPU") for node in nodes) else 0.0
         if resource or share:
             return Place(resource=resource, gpus=share)
         return Place(node=self._hosts_of_learners(nodes)[0].id)
 
     def _hosts_of_learners(self, nodes: Sequence[Node]) -> list[Node]:
-        if name := self._run.placement.learner:
-            return [node for node in nodes if node.offers(name)]
+        if (name := self._run.placement.learner) and (offering := [node for node in nodes if node.offers(name)]):
+            return offering
         if self._run.learner.device != "cpu" and (strong := [node for node in nodes if node.offers("GPU")]):
             return strong
         free = [node for node in nodes if not (self._of_actors and node.offers(self._of_actors))] or nodes
@@ -194,16 +204,23 @@ class ClusterPlacement:
         if here != self._version:
             allowed = f"is what its node started with, and this is {self._version}: `ray up` again brings one to all"
             raise ConfigError("cluster", here or "no version", allowed)
-        for field, name in (
-            ("placement.actors", self._of_actors if self._run.actors.count else ""),
-            ("placement.learner", self._run.placement.learner),
-            ("placement.evaluator", self._run.placement.evaluator),
+        count, ranks = self._run.actors.count, self._run.learner.ranks
+        for field, name, units in (
+            ("placement.actors", self._of_actors if count else "", count),
+            ("placement.learner", self._run.placement.learner, ranks),
+            ("placement.evaluator", self._run.placement.evaluator, 0),
         ):
-            if name and not any(node.offers(name) for node in nodes):
-                allowed = "is offered by no host: write it into its host.yaml (deploy/README.md), or leave it empty"
+            offered = sum(node.offers(name) for node in nodes)
+            if name and not offered:
+                allowed = "is offered by no host: write it into its host.yaml (docs/cluster.md), or leave it empty"
                 raise ConfigError(field, name, allowed)
-        if self._run.learner.device.startswith("cuda") and not any(node.offers("GPU") for node in nodes):
+            if name and offered < units:
+                raise ConfigError(field, name, f"is offered {offered:g} times, and {units} are needed")
+        gpus = int(sum(node.offers("GPU") for node in nodes))
+        if self._run.learner.device.startswith("cuda") and not gpus:
             raise ConfigError("learner.device", self._run.learner.device, "is on no host of this cluster")
+        if gpus and self._run.learner.device != "cpu" and gpus < ranks:
+            raise ConfigError("learner.ranks", ranks, f"each rank needs a GPU of its own, and there are {gpus}")
 
 
 type Placement = LocalPlacement | ClusterPlacement

@@ -38,10 +38,12 @@ def check_token(path: Path) -> None:
 def make_token(path: Path) -> None:
     """Makes the token of this user's private Rays, unless there is one, and sees to it that others cannot read it.
 
-    Ray would make it too, but for everybody to read.
+    Ray would make it too, but for everybody to read. An empty file is none: its writer was killed.
     """
     if os.environ.get("RAY_AUTH_TOKEN"):
         return
+    if path.exists() and not path.stat().st_size:
+        path.unlink(missing_ok=True)
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f"{path.name}.{os.getpid()}")

@@ -60,6 +60,7 @@ class StreamServer:
         self._relay: WeightRelay | None = None
         self._deaths = Deaths("the embedded server", run.restarts)
         self._status = StoreStatus(budget=run.stream.budget)
+        self._process = ""
         if not run.redis_url:
             self._embedded = EmbeddedStore(
                 run.stream.budget,
@@ -130,14 +131,14 @@ class StreamServer:
             self._deaths.count()
             self._status = replace(self._status, restarts=self._status.restarts + 1)
             self._say("restart", part="store", reason="its process died")
-            self.access.renew()
         try:
             client = cast(Any, self._client)
             names = [f"actor-{index}" for index in range(self._run.actors.total)]
             entries = {name: int(client.xlen(self._keys.frames(name))) for name in names}
             info = client.info("memory")
-            if not self._status.up:
-                self.access.renew()  # it may have been restarted, and users live in its memory
+            if (process := str(client.info("server").get("run_id"))) != self._process:
+                self._process = process
+                self.access.renew()  # users live in the memory of a server's process
             self._status = replace(
                 self._status,
                 up=True,

@@ -30,15 +30,20 @@ def redact(url: str) -> str:
     return urlunsplit((parts.scheme, f"***@{host}" if "@" in parts.netloc else host, parts.path, "", ""))
 
 
+def is_loopback(host: str) -> bool:
+    """Says whether a host's name or address is this machine's loopback."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def is_local(url: str) -> bool:
     """Says whether a server's URL stays on this machine."""
     found = urlsplit(url)
-    if found.scheme == "unix" or found.hostname in (None, "localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(found.hostname).is_loopback
-    except ValueError:
-        return False
+    return found.scheme == "unix" or found.hostname is None or is_loopback(found.hostname)
 
 
 def is_plain(url: str) -> bool:

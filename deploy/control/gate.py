@@ -6,12 +6,13 @@ agent sees. Beyond loopback it must bear a token.
 """
 
 import hmac
-import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from common.stream.connection import is_loopback
 
 TOKEN_VARIABLE = "ENGRAM_CONTROL_TOKEN"  # nosec B105
 """Names the token that requests from beyond loopback must bear."""
@@ -28,12 +29,10 @@ ANSWER_HEADERS = {
 """Of every answer: nothing from elsewhere is loaded, no other page may embed or read it, nothing is kept."""
 
 
-def is_loopback(name: str) -> bool:
-    """Says whether a host's name or address is this machine's loopback."""
-    if name == "localhost":
-        return True
+def names_loopback(host: str) -> bool:
+    """Says whether a Host header, which may have a port, names this machine's loopback."""
     try:
-        return ipaddress.ip_address(name).is_loopback
+        return is_loopback(urlsplit(f"//{host}").hostname or "")
     except ValueError:
         return False
 
@@ -73,7 +72,7 @@ class Gate:
                 return f"a bearer token is needed: the run's {TOKEN_VARIABLE}"
             return "web pages may not steer a run" if origin is not None else ""
         host = headers.get("host", "")
-        if not is_loopback(_name(f"//{host}")):
+        if not names_loopback(host):
             return "the Host header must name loopback"
         if origin is not None and origin != f"http://{host}":
             return "the Origin header must name the Host: other pages may not steer a run"
@@ -81,11 +80,4 @@ class Gate:
         elsewhere = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         if elsewhere and not (method == "GET" and headers.get("sec-fetch-mode") == "navigate"):
             return "other pages may not look at a run"
-        return ""
-
-
-def _name(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
         return ""

@@ -22,7 +22,8 @@ from starlette.routing import Route
 from common.config.control import ControlConfig
 from common.errors import ConfigError
 from common.options import secret
-from deploy.control.gate import TOKEN_VARIABLE, Gate, is_loopback
+from common.stream.connection import is_loopback
+from deploy.control.gate import TOKEN_VARIABLE, Gate
 
 _SHORTEST = 16
 _WAITING = 16

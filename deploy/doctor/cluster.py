@@ -16,8 +16,8 @@ from deploy.doctor.finding import Case, Check, Verdict, beside, fine, poor, wron
 from deploy.doctor.nodes import NodeFacts
 from deploy.doctor.trial import attempt
 from deploy.host import Host
-from deploy.node import check_token, token_path
 from deploy.placement import ClusterPlacement, Node
+from deploy.ray_token import check_token, token_path
 from deploy.version import code_version
 
 _DEEP, _ASKING = 90.0, 45.0

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import psutil
 
-from deploy.control.server import is_loopback
+from common.stream.connection import is_loopback
 from deploy.doctor.finding import Case, Check, Verdict, beside, fine, poor, wrong
 
 _UDP = socket.SOCK_DGRAM

@@ -12,7 +12,7 @@ from common.signing import KEY_VARIABLE, given_key
 from deploy.address import NAME
 from deploy.control.server import TOKEN_VARIABLE, control_token
 from deploy.doctor.finding import Case, Check, Verdict, beside, fine, poor, wrong
-from deploy.node import token_path
+from deploy.ray_token import token_path
 
 
 def is_private(path: Path) -> bool:
@@ -43,7 +43,7 @@ def _look_at_files(case: Case) -> Verdict:
         return beside("there are none")
     if told := [path for path in files if not is_private(path)]:
         names = " ".join(str(path) for path in told)
-        # Ray makes its token readable by all, also where nobody asked for a cluster.
+        # A Ray that was started without us makes this token for everybody to read.
         judge = poor if told == [token_path()] and not case.run.cluster else wrong
         return judge(f"others can read {names}", f"chmod 600 {names}")
     return fine(f"{', '.join(path.name for path in files[:4])}: their owner's alone")

@@ -1,6 +1,6 @@
 """`engram keys FOLDER`: what is secret in a cluster, made once.
 
-redis.conf  users.acl  server.crt  server.key     stay with the server
+redis.conf  users.acl  server.crt  server.key     for the server alone
 ca.crt                                             goes to every host
 ray_token                                          to every Ray node
 grafana_password                                   of its user admin, where deploy/compose.yaml finds it
@@ -59,7 +59,7 @@ def keys(words: list[str]) -> int:
 _NEXT = """\
 {folder} is made. Next:
   redis-server {at}/redis.conf                        on the host of the stream
-  set -a; . {at}/learner.env; set +a                  before `ray start` and `engram run` there
+  set -a; . {at}/learner.env; set +a                  before `engram node` and `engram run` there
   copy ca.crt, ray_token and learner.env to Ray nodes, ca.crt and actor.env to edge actors' hosts, all to {at}
 Whoever has a file of this folder has the rights in it: deploy/SECURITY.md."""
 

@@ -1,6 +1,7 @@
 """The newest frame of each actor, as a picture: asked of the stream when somebody looks, and seldom.
 
 Frames are what the agent sees; in VRChat that is people. They go where the page goes, to loopback, and nowhere else.
+What the learner would refuse as written by somebody else is not shown either.
 """
 
 import io
@@ -18,7 +19,9 @@ from PIL import Image
 from common.codec import frame_shape
 from common.errors import WireError
 from common.messages import Frame
+from common.signing import Signer
 from common.stream import StreamKeys, connect
+from common.stream.takeover import is_own
 from common.wire import decode
 
 EVERY = 1.0
@@ -48,12 +51,14 @@ class NewestFrames:
     Args:
         url: The stream's server.
         stream: Id of the stream.
+        key: What the run signs with; None for nothing.
         now: Seconds of wall clock, monotonic.
     """
 
-    def __init__(self, url: str, stream: str, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, url: str, stream: str, *, key: bytes | None, now: Callable[[], float] = time.monotonic) -> None:
         self._client = connect(url, timeout=TIMEOUT)
         self._keys = StreamKeys(stream)
+        self._signer = Signer.of(stream, key)
         self._now = now
         self._kept: dict[str, _Kept] = {}
 
@@ -83,8 +88,8 @@ class NewestFrames:
         key = self._keys.frames(actor)
         for count in (1, LOOK_BACK):
             found = cast(Any, self._client).execute_command("XREVRANGE", key, "+", "-", "COUNT", count)
-            for _, fields in found:
-                if (frame := _frame(fields)) is not None:
+            for entry_id, fields in found:
+                if is_own(actor.encode(), entry_id, fields, self._signer) and (frame := _frame(fields)) is not None:
                     return _jpeg(frame)
         return None
 

@@ -46,13 +46,16 @@ class LivePage:
         status: Returns the newest status; called from several threads.
         url: The stream's server.
         stream: Id of the stream.
+        key: What the run signs with; None for nothing.
         run_dir: Where the evaluator's rows are written.
     """
 
-    def __init__(self, status: Callable[[], RunStatus], *, url: str, stream: str, run_dir: Path) -> None:
+    def __init__(
+        self, status: Callable[[], RunStatus], *, url: str, stream: str, key: bytes | None, run_dir: Path
+    ) -> None:
         self._status = status
         self._history = History()
-        self._frames = NewestFrames(url, stream)
+        self._frames = NewestFrames(url, stream, key=key)
         self._tail = Tail(run_dir / "evaluations.jsonl")
         self._memory = MemoryMap()
         self._memory_lock = threading.Lock()

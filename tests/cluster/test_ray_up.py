@@ -80,7 +80,7 @@ def test_a_run_of_five_minutes(cluster: Fleet) -> None:
     cluster.say(f"tmux new-session -d -s first '{RUN} --duration 5m --run-dir ~/runs/first > ~/first.log 2>&1'")
     wait_until(lambda: "LearnerShell" in shells(cluster.hosts.each[1]), 120, "the learner lives on the free worker")
     wait_until(lambda: shells(cluster.hosts.each[2]) == {"ActorShell"}, 120, "actors live where vrchat is offered")
-    assert shells(cluster.head) == {"EvaluatorShell"}
+    wait_until(lambda: shells(cluster.head) == {"EvaluatorShell"}, 120, "the evaluator lives on the head")
     wait_until(lambda: status(cluster, "~/runs/first")["phase"] == "running", 120, "it runs")
     targets = json.loads(on(cluster.head, f"curl -s {status(cluster, '~/runs/first')['metrics_url']}"))
     hosts = {target["labels"]["part"]: target["labels"]["host"] for target in targets}

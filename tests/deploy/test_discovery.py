@@ -128,7 +128,7 @@ def test_status_is_strict_json(directory: MetricsDirectory) -> None:
     assert status["learner"]["loss"] is None
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:80", "LOCALHOST", "[::1]:8000"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2:80", "localhost:80", "LOCALHOST", "[::1]:8000"])
 def test_loopback_names_may_ask(directory: MetricsDirectory, host: str) -> None:
     assert ask(directory, "/sd", Host=host)[0].status == 200
 

@@ -1,5 +1,6 @@
 """A host that joins a cluster: its own file, its token, its command."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from common.errors import ConfigError
 from deploy.cli import main
 from deploy.host import Host
-from deploy.node import NodeCommand, remember, start_command
+from deploy.node import NodeCommand, is_local, remember, start_command
 from deploy.ray_token import check_token, make_token
 from deploy.version import code_version
 
@@ -102,6 +103,11 @@ def test_a_private_token_is_made_once_and_kept_from_others(tmp_path: Path, monke
     assert len(bytes.fromhex(made)) == 32
     assert path.read_text("utf-8") == made
     assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text("")
+    make_token(path)
+    assert len(bytes.fromhex(path.read_text("utf-8"))) == 32, "an empty one is none"
+    assert path.read_text("utf-8") != made
+    check_token(path)
     assert [entry.name for entry in path.parent.iterdir()] == ["auth_token"]
 
 
@@ -122,3 +128,27 @@ def test_a_head_forgets_its_cluster_unless_it_is_to_go_on(tmp_path: Path) -> Non
 def test_again_is_for_heads(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["node", "--address", "127.0.0.1:6379", "--again"]) == 2
     assert "--head" in capsys.readouterr().err
+
+
+def test_a_head_on_a_taken_port_is_refused_before_it_forgets_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("ENGRAM_HOST_FILE", str(tmp_path / "host.yaml"))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "t" * 64)
+    known = tmp_path / "engram" / "head"
+    known.mkdir(parents=True)
+    (known / "session_name").write_text("session_1")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert main(["node", "--head", "--port", str(other.getsockname()[1])]) == 2
+    assert "is taken" in capsys.readouterr().err
+    assert (known / "session_name").exists()
+
+
+def test_only_hosts_of_ones_own_need_the_older_autoscaler(tmp_path: Path) -> None:
+    file = tmp_path / "ray_bootstrap_config.yaml"
+    assert not is_local(file)
+    file.write_text("provider: {type: aws}\n")
+    assert not is_local(file)
+    file.write_text('{"provider": {"type": "local", "head_ip": "10.0.0.1"}}')
+    assert is_local(file)

@@ -17,7 +17,7 @@ def node(name: str, *, version: str = VERSION, **resources: float) -> Node:
     return Node(id=name, address=f"10.0.0.{name[-1]}", version=version, resources={"CPU": 2.0, **resources})
 
 
-HEAD, BOX, PC = node("h1"), node("g2", CPU=16.0, GPU=1.0), node("p3", vrchat=1.0)
+HEAD, BOX, PC = node("h1"), node("g2", CPU=16.0, GPU=1.0), node("p3", vrchat=2.0)
 
 
 @pytest.fixture
@@ -98,3 +98,28 @@ def test_options_are_rays(run: RunConfig) -> None:
     assert Place(resource="vrchat", gpus=0.5).options() == {"num_gpus": 0.5, "resources": {"vrchat": 1}}
     strategy = Place(node="ab" * 28).options()["scheduling_strategy"]
     assert (strategy.node_id, strategy.soft) == ("ab" * 28, False)
+
+
+def test_curiosity_has_what_the_learner_leaves_of_a_gpu(run: RunConfig) -> None:
+    trainers = replace(run.curiosity, device="auto")
+    curious = replace(run, actors=replace(run.actors, agent="curious"), curiosity=trainers)
+    found = place(curious, HEAD, BOX)
+    assert found.learner().gpus + found.curiosity().gpus == 1.0
+    assert found.curiosity().gpus == curious.curiosity.gpus
+
+
+def test_trainers_move_when_the_named_host_has_gone(run: RunConfig) -> None:
+    hosts = [HEAD, node("b2", trainer=1.0), node("c3")]
+    found = ClusterPlacement(on(run, learner="trainer"), nodes=lambda: hosts, here="h1", version=VERSION)
+    assert (found.learner(), found.curiosity()) == (Place(resource="trainer"), Place(node="b2"))
+    hosts.pop(1)
+    assert found.curiosity() == Place(node="c3")
+
+
+def test_more_parts_than_room_are_refused_before_anything_starts(run: RunConfig) -> None:
+    crowded = on(replace(run, actors=replace(run.actors, count=3)), actors="vrchat")
+    with pytest.raises(ConfigError, match=r"placement\.actors = 'vrchat': is offered 2 times, and 3 are needed"):
+        place(crowded, HEAD, PC)
+    ranks = replace(run, learner=replace(run.learner, ranks=2))
+    with pytest.raises(ConfigError, match=r"learner\.ranks = 2: each rank needs a GPU"):
+        place(ranks, HEAD, BOX)

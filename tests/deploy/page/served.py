@@ -10,6 +10,7 @@ from pamiq_core.console import SystemStatus
 from common.codec import Codec
 from common.config.control import ControlConfig
 from common.messages import Datum
+from common.signing import SIGNATURE, Signer
 from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StudyStatus
 from common.stream import StreamKeys, connect
 from common.wire import encode
@@ -18,6 +19,7 @@ from deploy.page.live import LivePage
 from deploy.store import EmbeddedStore
 
 STREAM = "test"
+KEY = bytes(range(32))
 NASTY = "<img src=x onerror=alert(1)>"
 RUN = RunStatus(
     elapsed=12.0,
@@ -32,11 +34,16 @@ RUN = RunStatus(
 )
 
 
+def signed(fields: Any, key: bytes = KEY) -> Any:
+    """An entry of the run, whatever it holds."""
+    return {**fields, SIGNATURE: Signer(key, STREAM).entry(fields)}
+
+
 class Served:
     """A server with the page of a run that stands still."""
 
     def __init__(self, store: EmbeddedStore, folder: Path, **where: Any) -> None:
-        self.page = LivePage(lambda: RUN, url=store.url, stream=STREAM, run_dir=folder)
+        self.page = LivePage(lambda: RUN, url=store.url, stream=STREAM, key=KEY, run_dir=folder)
         routes = self.page.routes(lambda: SystemStatus.PAUSED)
         self.server = ControlServer(ControlConfig(port=0, **where), lambda: SystemStatus.PAUSED, routes)
         self.port = int(self.server.url.rpartition(":")[2])
@@ -57,8 +64,10 @@ class Served:
         return json.loads(body)
 
     def write(self, datum: Datum, codec: Codec = Codec.RAW) -> None:
-        fields: Any = encode(datum, codec)
-        self.client.xadd(StreamKeys(STREAM).frames(datum.actor), fields, id=f"{datum.seq}-0")  # pyright: ignore[reportUnknownMemberType]
+        self.put(datum.actor, f"{datum.seq}-0", signed(encode(datum, codec)))
+
+    def put(self, actor: str, entry_id: str, fields: Any) -> None:
+        self.client.xadd(StreamKeys(STREAM).frames(actor), fields, id=entry_id)  # pyright: ignore[reportUnknownMemberType]
 
     def close(self) -> None:
         self.server.close()

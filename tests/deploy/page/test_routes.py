@@ -21,7 +21,7 @@ from deploy.control.gate import TOKEN_VARIABLE
 from deploy.page.frames import NewestFrames
 from deploy.page.live import STATIC
 from deploy.store import EmbeddedStore
-from tests.deploy.page.served import NASTY, STREAM, Served
+from tests.deploy.page.served import NASTY, STREAM, Served, signed
 
 
 def test_the_page_and_its_parts_are_served_and_nothing_is_loaded_from_elsewhere(served: Served) -> None:
@@ -202,16 +202,34 @@ def test_the_newest_frame_is_a_picture(served: Served, make_datum: Callable[...,
 
 
 def test_what_is_no_frame_or_too_large_is_not_shown(served: Served, make_datum: Callable[..., Datum]) -> None:
-    key = StreamKeys(STREAM).frames("actor-0")
-    bomb: Any = encode(make_datum(), Codec.JPEG) | {b"shape": b"8000,8000,3"}
-    forged: Any = encode(make_datum()) | {b"shape": b"-1,x,3"}
-    short: Any = {b"v": b"1"}
-    for number, fields in enumerate((bomb, forged, short), 1):
-        served.client.xadd(key, fields, id=f"{number}-0")  # pyright: ignore[reportUnknownMemberType]
+    bomb: Any = encode(make_datum(seq=1), Codec.JPEG) | {b"shape": b"8000,8000,3"}
+    broken: Any = encode(make_datum(seq=2)) | {b"shape": b"-1,x,3"}
+    short: Any = {b"v": b"1", b"seq": b"3", b"actor": b"actor-0"}
+    for number, fields in enumerate((bomb, broken, short), 1):
+        served.put("actor-0", f"{number}-0", signed(fields))
     assert served.ask("/live/frames/actor-0")[0] == 204
     served.client.delete(StreamKeys(STREAM).frames("actor-1"))
     served.client.set(StreamKeys(STREAM).frames("actor-1"), b"no stream")
     assert served.ask("/live/frames/actor-1")[0] == 204
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda fields: fields,
+        lambda fields: signed(fields, bytes(32)),
+        lambda fields: signed(fields | {b"actor": b"actor-1"}),
+        lambda fields: signed(fields | {b"seq": b"1"}),
+    ],
+    ids=["unsigned", "with another key", "of another actor", "used again"],
+)
+def test_what_others_wrote_is_not_shown(
+    served: Served, make_datum: Callable[..., Datum], forge: Callable[[Any], Any]
+) -> None:
+    served.write(make_datum(seq=1, data=np.full((40, 60, 3), 200, np.uint8)))
+    served.put("actor-0", "2-0", forge(encode(make_datum(seq=2, data=np.zeros((40, 60, 3), np.uint8)))))
+    with Image.open(io.BytesIO(served.ask("/live/frames/actor-0")[2])) as picture:
+        assert np.asarray(picture).min() > 190
 
 
 def test_large_frames_are_made_small(served: Served, make_datum: Callable[..., Datum]) -> None:
@@ -223,7 +241,7 @@ def test_large_frames_are_made_small(served: Served, make_datum: Callable[..., D
 def test_a_server_that_hangs_holds_nobody_up_for_long() -> None:
     """A listener that never answers, as Redis in trouble."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        frames = NewestFrames(f"redis://127.0.0.1:{silent.getsockname()[1]}", STREAM)
+        frames = NewestFrames(f"redis://127.0.0.1:{silent.getsockname()[1]}", STREAM, key=None)
         began = time.monotonic()
         asking = [threading.Thread(target=frames.picture, args=("actor-0",)) for _ in range(8)]
         for thread in asking:
