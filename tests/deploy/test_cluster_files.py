@@ -1,5 +1,6 @@
 """The files for `ray up`: Ray's own schema takes them, and all three bring hosts up by the same commands."""
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def brought(name: str, source: Path, target: Path) -> set[str]:
     return {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
 
 
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="no rsync")
 @pytest.mark.parametrize("name", FILES)
 def test_no_secret_and_no_cache_travels_with_the_code(name: str, tmp_path: Path) -> None:
     here = tmp_path / "here"

@@ -113,7 +113,7 @@ MIB = 2**20
 
 @contextmanager
 def allocating(most: int) -> Generator[None]:
-    """Makes sure that Python and its libraries are given at most so many bytes at a time, whether they use them or not."""
+    """Makes sure that Python is given at most so many bytes at a time, whether it uses them or not."""
     tracemalloc.start()
     try:
         yield
