@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import engram
 from common.config import RunConfig
 
 PATIENCE = 10.0
 """Seconds that a check may take, unless it says otherwise."""
-LOCK = Path(engram.__file__).resolve().parent / "requirements.lock"
+LOCK = Path(__file__).resolve().parents[2] / "requirements.lock"
 """The versions that the project is tested with."""
 
 

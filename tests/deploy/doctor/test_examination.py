@@ -152,3 +152,16 @@ def test_the_table_in_a_pipe_is_plain(tmp_path: Path) -> None:
     assert re.search(r"^✗ camera ", done.stdout, re.MULTILINE)
     assert "vrchat: " in done.stdout.splitlines()[-1]
     assert done.returncode == 1, "there is no camera on a machine that runs tests"
+
+
+@pytest.mark.parametrize("theme", ["private", "network"])
+def test_themes_that_need_no_ray_are_looked_at_without_it(theme: str) -> None:
+    code = f"""
+import sys
+sys.modules["ray"] = None
+import deploy.doctor.{theme}
+print(len(deploy.doctor.{theme}.CHECKS))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
