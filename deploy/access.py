@@ -65,7 +65,7 @@ def rights(part: str, stream: str) -> list[str]:
         return [f"%R~{pattern(f'engram:{stream}:')}*", *_commands(CONNECTION, LOOKER)]
     if part.startswith("actor-"):
         own = [rule for keys in (frames, rollouts) for rule in _writing(keys, part)]
-        commands = _commands(CONNECTION, TRANSACTION, WRITER, ("exists", "unlink", "getrange"))
+        commands = _commands(CONNECTION, TRANSACTION, WRITER, ("hgetall", "exists", "unlink", "getrange"))
         return [*own, f"%R~{pattern(frames.read(part))}", f"%R~{models}", beats, *commands]
     if part == CURIOSITY:
         commands = _commands(CONNECTION, TRANSACTION, READER, PUBLISHER)
