@@ -82,14 +82,15 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            row = _parse(line)
+            row = parse_row(line)
             if row is not None:
                 yield row
             elif line.endswith(b"\n"):
                 raise RunError(f"{path}, line {number}: not a JSON object; mend or remove that line")
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def parse_row(line: bytes) -> dict[str, Any] | None:
+    """Reads one row; gives None for what is no JSON object, such as a line that is not whole yet."""
     try:
         row = json.loads(line)
     except ValueError:

@@ -1,8 +1,9 @@
 """The new lines of a file of rows that somebody else writes, piece by piece."""
 
-import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+
+from deploy.rundir import parse_row
 
 PIECE = 4 * 2**20
 """Bytes that are read at once, at most."""
@@ -47,12 +48,4 @@ class Tail:
         if self._passing and lines:
             del lines[0]
             self._passing = False
-        return [row for row in map(_parse, lines) if row is not None]
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return cast("dict[str, Any]", row) if isinstance(row, dict) else None
+        return [row for row in map(parse_row, lines) if row is not None]
