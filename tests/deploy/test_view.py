@@ -191,7 +191,7 @@ def test_without_a_terminal_it_is_a_line_every_ten_seconds_and_each_message_once
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     assert [shown.split(" ")[0] for shown in lines if "| learner step" in shown] == ["0:00", "0:10", "0:20"]
-    assert [shown for shown in lines if "|" not in shown] == ["0:00 one", "0:15 two"]
+    assert [shown for shown in lines if "|" not in shown] == ["0:00 one", f"live page: {RUN.control_url}", "0:15 two"]
     assert all(
         said in lines[1]
         for said in ("2 actors 20.0 frames/s", "64 late, 28 dropped", "probe world: trained 0.655, random-init 0.590")
@@ -202,7 +202,7 @@ def test_a_new_phase_is_said_at_once() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=False)
     view = LiveView(console, now=lambda: 0.0)
     for phase in ("starting", "running", "running", "paused"):
-        view.update(replace(RUN, phase=phase, messages=()))
+        view.update(replace(RUN, phase=phase, messages=(), control_url=""))
     assert isinstance(console.file, io.StringIO)
     assert [shown.split(" | ")[0].split()[-1] for shown in console.file.getvalue().splitlines()] == [
         "starting", "running", "paused",

@@ -3,11 +3,13 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # Redis is untyped in parts.
 
+import socket
+import ssl
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import redis
@@ -71,6 +73,21 @@ def test_each_file_holds_what_its_role_needs_and_its_owner_alone_may_read_it(fol
         write_keys(Keys(folder=folder, port=free_port(), memory=256 * 2**20))
 
 
+def said_to_a_stranger(url: str, command: bytes) -> bytes:
+    """The answer to who shows no password.
+
+    By hand: redis-py takes the session tickets of TLS 1.3, which arrive before any answer, for a broken connection.
+    """
+    where = urlsplit(url)
+    context = ssl.create_default_context(cafile=parse_qs(where.query)["ssl_ca_certs"][0])
+    with (
+        socket.create_connection((where.hostname or "", where.port or 0), 5) as plain,
+        context.wrap_socket(plain, server_hostname=where.hostname) as encrypted,
+    ):
+        encrypted.sendall(command + b"\r\n")
+        return encrypted.recv(4096)
+
+
 def test_who_has_no_password_or_a_wrong_one_is_refused(folder: Path) -> None:
     good = url_of(folder, "actor")
     user = urlsplit(good).username or ""
@@ -84,9 +101,7 @@ def test_who_has_no_password_or_a_wrong_one_is_refused(folder: Path) -> None:
         with pytest.raises(ConfigError, match="refuses the login") as refused:
             check_login(url)
         assert (urlsplit(url).password or "") not in str(refused.value).replace("wrong", ""), what
-    host = good.rpartition("@")[2]
-    with connect(f"rediss://{host}") as client, pytest.raises(redis.AuthenticationError):
-        client.ping()
+    assert said_to_a_stranger(good, b"PING").startswith(b"-NOAUTH")
 
 
 def test_who_does_not_prove_itself_or_speaks_in_the_clear_is_not_spoken_to(folder: Path, tmp_path: Path) -> None:
