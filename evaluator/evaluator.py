@@ -53,13 +53,15 @@ class Evaluator:
     Args:
         run: The run.
         probe_set: Labelled frames, or None where there are none: only experiences are measured then.
+        room: Live experiences that an evaluation measures at most. By default as many as there is CPU time for, which
+            depends on the machine: what is to be repeated to the bit needs a number.
 
     Attributes:
         exposures: The learner's ledger as of the version that is measured next; to be fed before each evaluation.
     """
 
-    def __init__(self, run: RunConfig, probe_set: ProbeSet | None) -> None:
-        self._run, self._set = run, probe_set
+    def __init__(self, run: RunConfig, probe_set: ProbeSet | None, *, room: int | None = None) -> None:
+        self._run, self._set, self._fixed_room = run, probe_set, room
         self._probes = Probes(probe_set) if probe_set is not None else None
         self._archive = ExperienceArchive(
             frames=run.evaluator.frames_per_experience,
@@ -213,6 +215,8 @@ class Evaluator:
 
     def _room(self) -> int:
         """Live experiences for which there is CPU time in one interval, or at least as much as the rest takes."""
+        if self._fixed_room is not None:
+            return self._fixed_room
         last = self._last
         spent = sum(last.cost.get(part, 0.0) for part in _MEMORY) if last is not None else 0.0
         if last is None or not last.memory.experiences or spent <= 0:

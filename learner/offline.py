@@ -22,6 +22,7 @@ from common.exposure import Exposure, ExposureRule
 from common.ijepa.model import IJepa
 from common.messages import Datum
 from learner.checkpoint import Checkpoint
+from learner.device import Staging, choose_device
 from learner.ledger import Ledger
 from learner.limiter import SampleToInsertLimiter
 from learner.replay import ReplayBuffer
@@ -49,10 +50,12 @@ class OfflineLearner:
             config.masks,
             config.plasticity,
             seed=run.seed,
+            device=choose_device(config.device),
             clock=lambda: self._now,
             forget_activations=config.checkpoint_activations,
             compile=config.compile,
         )
+        self._stage = Staging(self.step.device)
         self.ledger = Ledger.from_table(checkpoint.ledger) if checkpoint else Ledger()
         self.limiter = SampleToInsertLimiter.from_config(config.replay, config.optim.batch_size)
         self.buffer = ReplayBuffer.from_config(
@@ -106,7 +109,7 @@ class OfflineLearner:
     def _train_batch(self) -> StepReport:
         batch = self.buffer.sample(self.batch)
         self.limiter.sample(self.batch)
-        report = self.step(torch.from_numpy(batch.frames_BHWC))  # pyright: ignore[reportUnknownMemberType]
+        report = self.step(self._stage(batch.frames_BHWC))
         undone = int(report.skipped) > self.counts["skipped"]
         self.counts["skipped"] = int(report.skipped)
         if not undone:

@@ -159,6 +159,8 @@ class StreamConfig:
         jpeg_quality: From 1 to 100.
         experience: Length of an experience (one block of a visit), seconds.
         withhold: Keep one of each five consecutive blocks of a visit from all learners, as a control.
+        salt: What chooses that block; learners with the same salt train on the same frames of a stream. Empty takes the
+            run's seed.
         heartbeat: Seconds between signs of life of a process.
     """
 
@@ -171,6 +173,7 @@ class StreamConfig:
     jpeg_quality: int = 95
     experience: Seconds = 10.0
     withhold: bool = True
+    salt: str = ""
     heartbeat: Seconds = 1.0
 
     def __post_init__(self) -> None:
