@@ -1,0 +1,244 @@
+"""The figures of a study, each with a caption that says what, how, and of how much."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from matplotlib.axes import Axes
+
+from deploy.studies.report import quantities as q
+from deploy.studies.report.along import Stand, draw, law, stands
+from deploy.studies.report.findings import Findings, Timed, What, Whom
+from deploy.studies.report.material import Material
+from deploy.studies.report.plots import Drawing, Panel
+from deploy.studies.report.quantities import CATALOGUE
+from deploy.studies.report.ranking import Ranking, encoders
+from deploy.studies.report.scales import Fit
+from evaluator.continual.metrics import Metric
+from evaluator.evaluation import EncoderName
+from evaluator.probes import Task
+from evaluator.scores import NotMeasurable, Result, Score
+from evaluator.times.study import Clock
+
+_UNIT = {Clock.SECONDS: "s of the stream", Clock.STEPS: "optimiser steps"}
+
+
+def counted(material: Material) -> str:
+    """How many trials and seeds, and how intervals were found."""
+    seeds = sorted({trial.seed for trial in material.trials})
+    return f"{len(material.trials)} trials, seeds {', '.join(map(str, seeds)) or '–'}."
+
+
+def seeds_said(material: Material) -> str:
+    """What the bars of means over seeds are."""
+    if max((len(one.condition.trials) for one in material.findings), default=0) < 2:
+        return "There is one trial a condition, so there are no intervals over seeds."
+    return "Bars are 95 % t-intervals over seeds."
+
+
+def times(material: Material, found: Sequence[Fit], whom: Whom) -> list[Drawing]:
+    """T_mem and T_forget against each axis, in seconds and in steps."""
+    drawings: list[Drawing] = []
+    for stand in stands(material, None):
+        panels: list[Panel] = []
+        missing: list[str] = []
+        for what in What:
+            for clock in (Clock.SECONDS, Clock.STEPS):
+                paint = partial(_paint_times, stand=stand, what=what, whom=whom, clock=clock, fits=found)
+                panels.append(Panel(title=f"{what.title}, {_UNIT[clock]}", paint=paint, rows=stand.rows))
+            missing += _missing_times(material, what, whom)
+        if any(isinstance(one.times.get((what, whom)), Timed) for one in material.findings for what in What):
+            drawings.append(_times_drawing(material, stand, whom, panels, missing))
+    return drawings
+
+
+def _times_drawing(
+    material: Material, stand: Stand, whom: Whom, panels: Sequence[Panel], missing: Sequence[str]
+) -> Drawing:
+    of = "all exposed experiences" if whom is Whom.EXPOSED else "experiences that were rehearsed on purpose"
+    law_said = (
+        "Lines are T = c x^k, a log-normal model fitted to all interval- and right-censored times at once "
+        "(evaluator/scaling.py); k with its 95 % interval, clusters are seeds. A median that was not reached has no sign, "
+        "yet its experiences count in the line."
+        if stand.axis.numeric
+        else ""
+    )
+    counts = "; ".join(
+        f"{what.title}: {_counts(material, what, whom)}" for what in What if _counts(material, what, whom)
+    )
+    return Drawing(
+        name=f"times-{whom}-{stand.axis.name}",
+        title=f"Time until memorised and until forgotten, by {stand.axis.label}: {of}",
+        caption=[
+            f"Large signs: Kaplan–Meier medians of {of} of all seeds, collapse counted as censoring, with 95 % "
+            "jackknife-t intervals over seeds (an arrow is an open end). Small hollow signs: the same of each trial.",
+            *([law_said] if law_said else []),
+            f"{counted(material)} Events/experiences by level – {counts}.",
+        ],
+        panels=panels,
+        missing=missing,
+        shared=not stand.axis.numeric,
+    )
+
+
+def _paint_times(
+    axes: Axes, *, stand: Stand, what: What, whom: Whom, clock: Clock, fits: Sequence[Fit]
+) -> None:
+    def of(one: Findings) -> Result:
+        timed = one.times.get((what, whom))
+        return timed.medians[clock] if isinstance(timed, Timed) else timed or NotMeasurable("nothing was rehearsed")
+
+    def each(one: Findings) -> Sequence[Result]:
+        timed = one.times.get((what, whom))
+        return [of_trial[clock] for of_trial in timed.each] if isinstance(timed, Timed) else []
+
+    draw(axes, stand, of, each=each, label=_UNIT[clock], log=True)
+    for number, series in enumerate(stand.series):
+        for fit in fits:
+            if fit.series.axis is stand.axis and fit.series.name == series.name and (fit.what, fit.whom, fit.clock) == (
+                what, whom, clock
+            ):  # fmt: skip
+                law(axes, stand, fit, number)
+
+
+def _counts(material: Material, what: What, whom: Whom) -> str:
+    parts = [
+        f"{one.name} {timed.counts['event']}/{timed.subjects}"
+        + (f" ({timed.counts['collapse']} collapsed)" if timed.counts["collapse"] else "")
+        for one in material.findings
+        if isinstance(timed := one.times.get((what, whom)), Timed)
+    ]
+    return ", ".join(parts)
+
+
+def _missing_times(material: Material, what: What, whom: Whom) -> list[str]:
+    found: list[str] = []
+    for one in material.findings:
+        timed = one.times.get((what, whom))
+        reason = timed if isinstance(timed, NotMeasurable) else timed and timed.medians[Clock.SECONDS]
+        if isinstance(reason, NotMeasurable) and not one.condition.variant.iid:
+            found.append(f"{what.title} of {one.name}: {reason.because}")
+    return found
+
+
+def by_level(
+    material: Material, ranking: Ranking, name: str, title: str, keys: Sequence[str], caption: str, *,
+    columns: int = 2, log: bool = False,
+) -> list[Drawing]:  # fmt: skip
+    """Means over seeds of some numbers by level, one panel each, one figure an axis."""
+    drawings: list[Drawing] = []
+    followed = all(key.startswith(("memory.", "continual.")) for key in keys)
+    for stand in stands(material, None if followed else ranking.bound):
+        shown = [key for key in keys if any(isinstance(one.over_seeds(key), Score) for one in material.findings)]
+        missing = [
+            f"{CATALOGUE[key].label} of {one.name}: {result.because}"
+            for key in keys
+            for one in material.findings
+            if isinstance(result := one.over_seeds(key), NotMeasurable) and not _beside(one, key)
+        ]
+        if shown:
+            panels = [
+                Panel(title=_heading(key), paint=partial(_paint_level, stand=stand, key=key, log=log), rows=stand.rows)
+                for key in shown
+            ]
+            drawings.append(
+                Drawing(
+                    name=f"{name}-{stand.axis.name}", title=f"{title}, by {stand.axis.label}", columns=columns,
+                    caption=[caption, f"{seeds_said(material)} {counted(material)}"], panels=panels, missing=missing,
+                    shared=not stand.axis.numeric,
+                )  # fmt: skip
+            )
+    return drawings
+
+
+def _heading(key: str) -> str:
+    label = CATALOGUE[key].label
+    return label[:1].upper() + label[1:]
+
+
+def _beside(one: Findings, key: str) -> bool:
+    """Whether it goes without saying that a condition lacks a number."""
+    return one.condition.variant.iid and key.startswith(("memory.", "continual."))
+
+
+def _paint_level(axes: Axes, *, stand: Stand, key: str, log: bool) -> None:
+    draw(axes, stand, lambda one: one.over_seeds(key), label=CATALOGUE[key].unit or CATALOGUE[key].label, log=log,
+         each=lambda one: one.scores.get(key, []))  # fmt: skip
+
+
+def probes(material: Material, ranking: Ranking) -> list[Drawing]:
+    """Scores of the trained encoder, random-init and pixels, and gains."""
+    drawings: list[Drawing] = []
+    for stand in stands(material, ranking.bound):
+        panels: list[Panel] = []
+        tasks = [
+            task for task in Task if any(isinstance(one.over_seeds(q.gain(task)), Score) for one in material.findings)
+        ]
+        for task in tasks:
+            panels.append(
+                Panel(title=f"{task.capitalize()}: score", paint=partial(_paint_probe, stand=stand, task=task), rows=stand.rows)
+            )
+            paint = partial(_paint_level, stand=stand, key=q.gain(task), log=False)
+            panels.append(Panel(title=f"{task.capitalize()}: gain over random-init", paint=paint, rows=stand.rows))
+        if panels:
+            drawings.append(
+                Drawing(
+                    name=f"probes-{stand.axis.name}",
+                    title=f"Linear probes at the end, by {stand.axis.label}",
+                    caption=[
+                        "Linear probes on frozen features of the last version, fitted anew on the probe set's training "
+                        "walks and asked about its test walks. Random-init is the network of the same shape and seed "
+                        "before its first step; gain is trained − random-init, walks in pairs.",
+                        f"{seeds_said(material)} {counted(material)}",
+                    ],
+                    panels=panels,
+                    missing=[
+                        f"{CATALOGUE[q.gain(task)].label} of {one.name}: {result.because}"
+                        for task in Task
+                        for one in material.findings
+                        if isinstance(result := one.over_seeds(q.gain(task)), NotMeasurable)
+                    ],
+                    shared=not stand.axis.numeric,
+                )
+            )
+    return drawings
+
+
+def _paint_probe(axes: Axes, *, stand: Stand, task: Task) -> None:
+    count = len(stand.series)
+    for number, encoder in enumerate(encoders()):
+        key = q.probe(task, encoder)
+        shown = stand if encoder is EncoderName.TRAINED else Stand(
+            axis=stand.axis, series=stand.series, bound=None, alone=()
+        )  # fmt: skip
+        names = [
+            {EncoderName.TRAINED: "trained", EncoderName.RANDOM: "random-init", EncoderName.PIXELS: "pixels"}[encoder]
+            + (f", {series.name}" if count > 1 else "")
+            for series in stand.series
+        ]
+        draw(axes, shown, lambda one, key=key: one.over_seeds(key), label=q.unit_of(task), signs=number * count,
+             names=names, beside=(number, 3))  # fmt: skip
+
+
+CONTINUAL = tuple(
+    q.continual(metric)
+    for metric in (Metric.GAP_DEPTH, Metric.GAP_DEPTH_UNSEEN, Metric.FORGETTING, Metric.FORGETTING_UNSEEN, Metric.BWT, Metric.ACC)
+)
+MEMORY = (q.EPISODIC, q.WORLD, q.MEMORISED, q.MEMORISED_REHEARSED)
+HEALTH = (q.RANKME, q.FEATURE_STD, q.DORMANT, q.UNHEALTHY)
+COMPUTE = (q.FLOPS, q.CPU, q.IMAGES_A_SECOND, q.ENERGY)
+MEMORY_SAID = (
+    "Episodic D: bits of what was trained on minus withheld blocks of the same visit. World contrast: difference of "
+    "differences of visited and placebo worlds. Share memorised: experiences with D ≥ θ at two measurements in a row of a "
+    "healthy version, of all that have a control."
+)
+CONTINUAL_SAID = (
+    "Stability gap: mean fall of the place accuracy of known worlds after a change of world (De Lange et al. 2023). "
+    "Forgetting: mean over worlds of best task end − end (Chaudhry et al. 2018). Both are extremes of noisy numbers and so "
+    "above 0 where nothing is forgotten; worlds never visited, beside them, show by how much. BWT: Lopez-Paz & Ranzato 2017."
+)
+HEALTH_SAID = (
+    "Of the pooled features of the probe set at the last version: RankMe (effective dimensions), deviation, share of "
+    "dimensions that hardly react; and how many versions failed the guardrail's limits. A collapse lowers the loss and means "
+    "nothing was learned; a high rank is no quality."
+)
+COMPUTE_SAID = "Computation of a whole trial; energy is CPU seconds × the watts of a busy core, an estimate."

@@ -1,0 +1,149 @@
+"""Puts a report together and writes its files."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.rundir import to_json
+from deploy.studies.report import curves, data, figures
+from deploy.studies.report.cautions import cautions, shown
+from deploy.studies.report.findings import Whom
+from deploy.studies.report.forest import forest
+from deploy.studies.report.material import Material, gather
+from deploy.studies.report.page import Contents, Drawn, page
+from deploy.studies.report.plots import Drawing, inline, render
+from deploy.studies.report.ranking import Ranking, rank
+from deploy.studies.report.scales import Fit, fits
+from deploy.studies.report.tables import means, tables
+
+type Told = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """A report on disk.
+
+    Attributes:
+        index: The page.
+        material: What it was made of.
+    """
+
+    index: Path
+    material: Material
+
+
+def write(folder: Path, out: Path, *, watts: float, against: Path | None = None, told: Told = lambda _: None) -> Written:
+    """Writes the report of a study.
+
+    Args:
+        folder: Where `study.json` is.
+        out: Folder of the report; files of an earlier one are written over.
+        watts: Power of one busy core.
+        against: Another study, to compare with.
+        told: Called with what is being done.
+
+    Raises:
+        ConfigError: A `study.json` cannot be used.
+    """
+    material = gather(folder, watts, told)
+    told("power laws")
+    laws, ranking = fits(material), rank(material)
+    for name in ("figures", "data", "tables"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    drawn = {
+        section: [_draw(drawing, out / "figures", told) for drawing in drawings]
+        for section, drawings in _drawings(material, laws, ranking).items()
+    }
+    told("data")
+    made = tables(material, laws, ranking)
+    for table in made.values():
+        (out / "tables" / f"{table.name}.tex").write_text(table.tex(), "utf-8")
+    data.write(out / "data", material, laws, ranking)
+    (out / "summary.json").write_text(_pretty(summary(material, laws, ranking)), "utf-8")
+    contents = Contents(
+        material=material, fits=laws, ranking=ranking, figures=drawn, tables=made, against=None
+    )
+    index = out / "index.html"
+    index.write_text(page(contents), "utf-8")
+    return Written(index=index, material=material)
+
+
+def _drawings(material: Material, laws: Sequence[Fit], ranking: Ranking) -> dict[str, list[Drawing]]:
+    if not material.findings:
+        return {}
+    by_level = figures.by_level
+    return {
+        "times": [*figures.times(material, laws, Whom.EXPOSED), *figures.times(material, laws, Whom.REHEARSED)],
+        "memory": _known(
+            curves.survival(material, Whom.EXPOSED), curves.survival(material, Whom.REHEARSED), curves.retention(material),
+            curves.contrasts(material),
+            *by_level(material, ranking, "memory", "Memory", figures.MEMORY, figures.MEMORY_SAID),
+        ),
+        "continual": _known(
+            *by_level(material, ranking, "continual", "Stability gap and forgetting of places", figures.CONTINUAL,
+                      figures.CONTINUAL_SAID),
+            curves.worlds(material),
+        ),
+        "quality": [
+            *figures.probes(material, ranking),
+            *by_level(material, ranking, "health", "Health of the features", figures.HEALTH, figures.HEALTH_SAID),
+        ],
+        "ranking": _known(forest(material, ranking)),
+        "compute": by_level(material, ranking, "compute", "Computation of a trial", figures.COMPUTE, figures.COMPUTE_SAID,
+                            log=True),
+    }  # fmt: skip
+
+
+def _known(*drawings: Drawing | None) -> list[Drawing]:
+    return [drawing for drawing in drawings if drawing is not None]
+
+
+def _draw(drawing: Drawing, folder: Path, told: Told) -> Drawn:
+    told(f"figure {drawing.name}")
+    wide, pdf = render(drawing)
+    narrow, _ = render(drawing, narrow=True)
+    (folder / f"{drawing.name}.svg").write_text(wide, "utf-8")
+    (folder / f"{drawing.name}.pdf").write_bytes(pdf)
+    return Drawn(
+        drawing=drawing,
+        wide=inline(wide, drawing.name, drawing.title, narrow=False),
+        narrow=inline(narrow, drawing.name, drawing.title, narrow=True),
+    )
+
+
+def summary(material: Material, laws: Sequence[Fit], ranking: Ranking) -> Mapping[str, object]:
+    """Everything in numbers, as plain JSON."""
+    design = material.design
+    return {
+        "v": 1,
+        "study": design.name,
+        "match": design.match,
+        "trials": [
+            {"name": trial.name, "seed": trial.seed, "stream": trial.stream.digest, "salt": trial.stream.salt}
+            for trial in material.trials
+        ],
+        "absent": [{"name": one.name, "why": one.why, "reason": one.reason} for one in material.absent],
+        "kept_apart": material.blocks.said,
+        "watts": material.watts,
+        "levels": {
+            one.name: {
+                "variant": one.condition.variant.name,
+                "levels": dict(one.condition.variant.levels),
+                "seeds": one.condition.seeds,
+                "times": {
+                    f"{what}.{whom}": timed.row() for (what, whom), timed in one.times.items()
+                },
+                "numbers": means([one], list(one.scores))[one.name],
+            }
+            for one in material.findings
+        },
+        "scaling": [fit.row() for fit in laws],
+        "order": [row.findings.name for row in ranking.rows],
+        "shown": shown(material, laws),
+        "not_shown": cautions(material, laws, ranking),
+    }  # fmt: skip
+
+
+def _pretty(row: Mapping[str, object]) -> str:
+    return json.dumps(json.loads(to_json(row)), indent=1, ensure_ascii=False) + "\n"
