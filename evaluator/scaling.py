@@ -2,25 +2,25 @@
 
 The median time at x is c x^k, and log T varies normally around its logarithm (a log-normal accelerated failure time
 model; Kalbfleisch & Prentice 2002, section 2.2). An event between two measurements counts with the chance of falling
-between them, one that was not seen with the chance of coming later; nothing is imputed. In the parameters 1/σ and
-(log c, k)/σ the log-likelihood is concave (Olsen 1978; Burridge 1981), so Newton's method finds its one maximum.
+between them, one that was not seen with the chance of coming later; nothing is imputed. Where BIC asks for it, a share
+that may change along the axis never has the event, and the law is that of the others (`evaluator/lifetimes.py`).
 
 Experiences of one seed are alike, so intervals come from whole clusters: below ten the jackknife over clusters against
 Student's t, from ten on the standard error of a bootstrap that draws clusters, against the same t. Beside it stands the
 least-squares line through the logarithms of one median a trial, which uses only trials that have one.
 
-Shapes: N times, P parameters (log c, k and σ, transformed), C clusters, R weightings.
+Shapes: N times, C clusters.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import exp, log
-from typing import Any, cast
+from math import exp
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
+from evaluator.lifetimes import Logs, plain, with_never
 from evaluator.scores import NotMeasurable, Result, Score
 from evaluator.times.contrasts import t_half
 
@@ -28,10 +28,8 @@ LEAST_EVENTS = 5
 """Fewest events of a fit."""
 FEW_CLUSTERS = 10
 """Clusters from which on the error is a bootstrap's."""
-DRAWS = 200
-"""Replicates of that bootstrap: its standard error is then known to 5 %."""
-_STEPS = 60
-_DEEPEST = -690.0
+DRAWS = 100
+"""Replicates of that bootstrap: its standard error is then known to 7 %."""
 
 type Floats = NDArray[np.float64]
 type Numbers = NDArray[np.int64]
@@ -62,6 +60,7 @@ class PowerLaw:
         exponent: k, with its 95 % interval.
         scale: c, in the unit of the times.
         spread: σ, deviation of log T around the line; 0 for least squares.
+        never: Intercept and slope, by log x, of the log-odds that the event never comes; None where it comes to all.
         events: Times that are events (trials with a median, for least squares).
         subjects: All times.
         error: How the interval was found; empty where there is none.
@@ -70,6 +69,7 @@ class PowerLaw:
     exponent: Score
     scale: float
     spread: float
+    never: tuple[float, float] | None
     events: int
     subjects: int
     error: str
@@ -78,12 +78,19 @@ class PowerLaw:
         """Median time at places of the axis."""
         return self.scale * np.asarray(x, np.float64) ** self.exponent.value
 
+    def never_at(self, x: Floats) -> Floats:
+        """Share that the event never comes to, at places of the axis."""
+        if self.never is None:
+            return np.zeros(len(x))
+        return 1 / (1 + np.exp(-(self.never[0] + self.never[1] * np.log(x))))
+
     def row(self) -> dict[str, Any]:
         """Gives the law as plain JSON."""
         return {
             "exponent": self.exponent.row(),
             "scale": self.scale,
             "spread": self.spread,
+            "never": self.never,
             "events": self.events,
             "subjects": self.subjects,
             "error": self.error,
@@ -91,31 +98,39 @@ class PowerLaw:
 
 
 def fit_censored(times: Times) -> PowerLaw | NotMeasurable:
-    """Fits the law to interval-censored and right-censored times by maximum likelihood."""
+    """Fits the law to interval-censored and right-censored times by maximum likelihood.
+
+    Of two models, one in which the event comes to all and one in which it never comes to some, BIC chooses.
+    """
     seen_N = np.isfinite(times.high_N)
     if because := _unfit(times.x_N, seen_N):
         return because
-    design_NX, low_N, high_N, middle = _logarithms(times)
-    start = _start(design_NX[seen_N], low_N[seen_N], high_N[seen_N])
-    whole = _newton(design_NX, low_N, high_N, np.ones(len(low_N)), start)
-    if whole is None:
-        return NotMeasurable("the likelihood has no maximum: events of two levels hardly overlap, or nearly all times are "
-                             "censored")  # fmt: skip
+    logs, middle = _logarithms(times)
+    once_N = np.ones(len(seen_N))
+    models = [(fit, found) for fit in (plain, with_never) if (found := fit(logs, once_N)) is not None]
+    if not models:
+        return NotMeasurable("the likelihood has no maximum: nearly all times are censored, or levels do not overlap")
+    fit, whole = min(models, key=lambda of: of[1].bic(len(seen_N)))
 
     def exponent(weight_N: Floats) -> float:
-        seen = seen_N & (weight_N > 0)
-        if len(np.unique(times.x_N[seen])) < 2:
+        if len(np.unique(times.x_N[seen_N & (weight_N > 0)])) < 2:
             return np.nan
-        found = _newton(design_NX, low_N, high_N, weight_N, whole)
-        return np.nan if found is None else found[1] / found[2]
+        found = fit(logs, weight_N, whole.at_P)
+        return np.nan if found is None else found.slope
 
-    sigma = float(1 / whole[2])
-    k = float(whole[1]) * sigma
+    k, sigma = whole.slope, float(1 / whole.at_P[2])
     low, high, error = _interval(k, exponent, times)
-    score = Score(value=k, low=low, high=high, frames=len(low_N), clusters=len(np.unique(times.cluster_N)))
-    scale = exp(float(whole[0]) * sigma + middle - k * float(np.log(times.x_N).mean()))
+    score = Score(value=k, low=low, high=high, frames=len(seen_N), clusters=len(np.unique(times.cluster_N)))
+    center = float(np.log(times.x_N).mean())
+    never = (float(whole.at_P[3] - whole.at_P[4] * center), float(whole.at_P[4])) if len(whole.at_P) > 3 else None
     return PowerLaw(
-        exponent=score, scale=scale, spread=sigma, events=int(seen_N.sum()), subjects=len(low_N), error=error
+        exponent=score,
+        scale=exp(float(whole.at_P[0]) * sigma + middle - k * center),
+        spread=sigma,
+        never=never,
+        events=int(seen_N.sum()),
+        subjects=len(seen_N),
+        error=error,
     )
 
 
@@ -124,7 +139,9 @@ def fit_medians(x_N: Floats, median_N: Floats, cluster_N: Numbers) -> PowerLaw |
     known_N = np.isfinite(median_N) & (median_N > 0)
     x_N, subjects = x_N[known_N], len(known_N)
     if len(np.unique(x_N)) < 2:
-        return NotMeasurable(f"{int(known_N.sum())} of {subjects} trials have a median, and not at two places of the axis")
+        return NotMeasurable(
+            f"{int(known_N.sum())} of {subjects} trials have a median, and not at two places of the axis"
+        )
     log_x_N, log_N = np.log(x_N), np.log(median_N[known_N])
 
     def exponent(weight_N: Floats) -> float:
@@ -138,7 +155,9 @@ def fit_medians(x_N: Floats, median_N: Floats, cluster_N: Numbers) -> PowerLaw |
     low, high, error = _interval(k, exponent, times)
     score = Score(value=k, low=low, high=high, frames=len(x_N), clusters=len(np.unique(times.cluster_N)))
     scale = exp(float(log_N.mean() - k * log_x_N.mean()))
-    return PowerLaw(exponent=score, scale=scale, spread=0.0, events=len(x_N), subjects=subjects, error=error)
+    return PowerLaw(
+        exponent=score, scale=scale, spread=0.0, never=None, events=len(x_N), subjects=subjects, error=error
+    )
 
 
 def _unfit(x_N: Floats, seen_N: NDArray[np.bool_]) -> NotMeasurable | None:
@@ -153,8 +172,8 @@ def _unfit(x_N: Floats, seen_N: NDArray[np.bool_]) -> NotMeasurable | None:
     return None
 
 
-def _logarithms(times: Times) -> tuple[Floats, Floats, Floats, float]:
-    """Both ends on a centred logarithmic scale, −∞ for 0, with the rows (1, log x − its mean) before them.
+def _logarithms(times: Times) -> tuple[Logs, float]:
+    """Both ends on a logarithmic scale, and what it is centred at.
 
     A time that is 0 at both ends came within the clock's first tick; so it is put before the least time that is not 0.
     """
@@ -167,92 +186,8 @@ def _logarithms(times: Times) -> tuple[Floats, Floats, Floats, float]:
         low_N, high_N = np.log(low_N), np.log(high_N)
     middle = float(np.median(high_N[seen_N]))
     log_x_N = np.log(times.x_N)
-    return np.stack([np.ones(len(log_x_N)), log_x_N - log_x_N.mean()], axis=1), low_N - middle, high_N - middle, middle
-
-
-def _start(design_NX: Floats, low_N: Floats, high_N: Floats) -> Floats:
-    middle_N = np.where(np.isfinite(low_N), (low_N + high_N) / 2, high_N - log(2))
-    line = cast(Any, np.linalg).lstsq(design_NX, middle_N, rcond=None)[0]
-    sigma = max(float(np.std(middle_N - design_NX @ line)), 0.1)
-    return np.array([*(line / sigma), 1 / sigma], np.float64)
-
-
-def _newton(design_NX: Floats, low_N: Floats, high_N: Floats, weight_N: Floats, start: Floats) -> Floats | None:
-    """Climbs the concave log-likelihood in (log c/σ, k/σ, 1/σ); None where it has no maximum that is reached."""
-    use = weight_N > 0
-    design_NX, low_N, high_N, weight_N = design_NX[use], low_N[use], high_N[use], weight_N[use]
-    at = start
-    value, slope, bend = _likelihood(design_NX, low_N, high_N, weight_N, at)
-    for _ in range(_STEPS):
-        try:
-            step = np.linalg.solve(bend - 1e-9 * np.eye(3), -slope)
-        except np.linalg.LinAlgError:
-            return None
-        length = 1.0
-        while length > 1e-8:
-            tried = at + length * step
-            if tried[2] > 1e-6:
-                found = _likelihood(design_NX, low_N, high_N, weight_N, tried)
-                if found[0] >= value:
-                    break
-            length /= 2
-        else:
-            return at if float(np.abs(slope).max()) < 1e-3 * len(low_N) else None
-        gain = found[0] - value
-        at, (value, slope, bend) = tried, found
-        if not np.isfinite(at).all() or at[2] > 1e4 or float(np.abs(at[:2]).max()) > 1e5:
-            return None
-        if gain < 1e-9 * max(1.0, abs(value)):
-            return at
-    return None
-
-
-def _likelihood(
-    design_NX: Floats, low_N: Floats, high_N: Floats, weight_N: Floats, at: Floats
-) -> tuple[float, Floats, Floats]:
-    """Weighted log-likelihood with its gradient [P] and Hessian [P, P].
-
-    A time between two ends adds log(Φ(b) − Φ(a)), one that is known exactly log φ(b) + log 1/σ.
-    """
-    line_N, gamma = design_NX @ at[:2], at[2]
-    exact_N = low_N == high_N
-    a_N, b_N = gamma * low_N - line_N, gamma * high_N - line_N
-    log_chance_N = _log_between(a_N, b_N)
-    log_chance_N = np.where(exact_N, -0.5 * b_N**2 - 0.5 * log(2 * np.pi) + log(gamma), log_chance_N)
-    at_a_N, at_b_N = (_density_ratio(end_N, log_chance_N) for end_N in (a_N, b_N))
-    a_N, b_N = (np.where(np.isfinite(end_N), end_N, 0.0) for end_N in (a_N, b_N))
-    of_a_NP = np.column_stack([-design_NX, np.where(np.isfinite(low_N), low_N, 0.0)])
-    of_b_NP = np.column_stack([-design_NX, np.where(np.isfinite(high_N), high_N, 0.0)])
-    first_NP = np.where(
-        exact_N[:, None], -b_N[:, None] * of_b_NP, at_b_N[:, None] * of_b_NP - at_a_N[:, None] * of_a_NP
-    )
-    bend_b_N = np.where(exact_N, -1.0, -b_N * at_b_N) * weight_N
-    bend_a_N = np.where(exact_N, 0.0, a_N * at_a_N) * weight_N
-    outer_N = np.where(exact_N, 0.0, weight_N)
-    hessian = (of_b_NP * bend_b_N[:, None]).T @ of_b_NP + (of_a_NP * bend_a_N[:, None]).T @ of_a_NP
-    hessian -= (first_NP * outer_N[:, None]).T @ first_NP
-    gradient = weight_N @ first_NP
-    exact = float(weight_N[exact_N].sum())
-    gradient[2] += exact / gamma
-    hessian[2, 2] -= exact / gamma**2
-    return float(weight_N @ log_chance_N), gradient, hessian
-
-
-def _log_between(a_N: Floats, b_N: Floats) -> Floats:
-    """log(Φ(b) − Φ(a)), in the tail where it does not cancel."""
-    flip_N = a_N > 0
-    low_N, high_N = np.where(flip_N, -b_N, a_N), np.where(flip_N, -a_N, b_N)
-    upper_N = cast(Floats, special.log_ndtr(high_N))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gap_N = cast(Floats, special.log_ndtr(low_N)) - upper_N
-        return np.maximum(upper_N + np.log(-np.expm1(np.minimum(gap_N, -1e-300))), _DEEPEST)
-
-
-def _density_ratio(end_N: Floats, log_chance_N: Floats) -> Floats:
-    """φ at an end ÷ the chance of the interval; 0 at an infinite end."""
-    finite_N = np.isfinite(end_N)
-    log_density_N = -0.5 * np.where(finite_N, end_N, 0.0) ** 2 - 0.5 * log(2 * np.pi)
-    return np.where(finite_N, np.exp(np.minimum(log_density_N - log_chance_N, 600.0)), 0.0)
+    design_NX = np.stack([np.ones(len(log_x_N)), log_x_N - log_x_N.mean()], axis=1)
+    return Logs(design_NX=design_NX, low_N=low_N - middle, high_N=high_N - middle), middle
 
 
 def _interval(value: float, of: Callable[[Floats], float], times: Times) -> tuple[float | None, float | None, str]:

@@ -48,9 +48,7 @@ class Difference:
 
 def paired(pairs: Sequence[tuple[Result, Result]]) -> Difference | NotMeasurable:
     """Mean of the differences within pairs; a pair of which one is not measurable is left out."""
-    gaps = [
-        one.value - other.value for one, other in pairs if isinstance(one, Score) and isinstance(other, Score)
-    ]
+    gaps = [one.value - other.value for one, other in pairs if isinstance(one, Score) and isinstance(other, Score)]
     if not gaps:
         return NotMeasurable("no pair of trials with the same seed and stream has both numbers")
     score = _mean(gaps)
@@ -66,7 +64,9 @@ def unpaired(one: Sequence[Result], other: Sequence[Result]) -> Difference | Not
     value = float(np.mean(groups[0]) - np.mean(groups[1]))
     count = sum(len(group) for group in groups)
     if min(len(group) for group in groups) < 2:
-        return Difference(score=Score(value=value, low=None, high=None, frames=count, clusters=count), p=nan, paired=False)
+        return Difference(
+            score=Score(value=value, low=None, high=None, frames=count, clusters=count), p=nan, paired=False
+        )
     parts = np.array([np.var(group, ddof=1) / len(group) for group in groups])
     error = float(np.sqrt(parts.sum()))
     below = float((parts**2 / np.array([len(group) - 1 for group in groups])).sum())

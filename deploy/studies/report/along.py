@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, NullFormatter
 
 from deploy.studies.report.design import Axis, Level
-from deploy.studies.report.findings import Findings
+from deploy.studies.report.findings import Findings, What
 from deploy.studies.report.material import Material
 from deploy.studies.report.plots import GREY, Sign, bar, sign
 from deploy.studies.report.scales import Fit, Series, level_of, series_along
@@ -197,7 +197,7 @@ _MINOR = _Minor()
 
 def law(axes: Axes, stand: Stand, fit: Fit, number: int) -> None:
     """Draws the fitted line with its exponent."""
-    found = fit.censored
+    found = fit.censored if isinstance(fit.what, What) else fit.medians
     if not isinstance(found, PowerLaw):
         return
     style = sign(number)

@@ -27,7 +27,9 @@ def report_study(folder: Path, *, out: Path | None, against: Path | None, watts:
     if not isfinite(watts) or watts <= 0:
         raise ConfigError("watts", watts, "must be above 0")
     if out is not None and out.suffix == ".html":
-        raise ConfigError("out", str(out), "must be a folder: the report of a study is a page with figures, data and tables")
+        raise ConfigError(
+            "out", str(out), "must be a folder: the report of a study is a page with figures, data and tables"
+        )
     if against is not None and not is_study(against):
         raise ConfigError("against", str(against), f"must be the folder of a study, with {FILE}")
     if against is not None and against.resolve() == folder.resolve():

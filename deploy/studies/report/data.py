@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
-from deploy.studies.report.findings import CLOCKS, Findings, Line, Timed
+from deploy.studies.report.findings import CLOCKS, Findings, Half, Line, Timed, What, Whom
 from deploy.studies.report.material import Material
 from deploy.studies.report.ranking import Ranking
 from deploy.studies.report.scales import Fit
@@ -76,10 +76,10 @@ def _trials(material: Material) -> Rows:
             for key, results in one.scores.items():
                 result = results[place]
                 row[key] = result.value if isinstance(result, Score) else None
-            for (what, whom), timed in one.times.items():
-                for clock in CLOCKS:
-                    result = timed.each[place][clock] if isinstance(timed, Timed) else timed
-                    row[f"{what}.{whom}.{clock}"] = result.value if isinstance(result, Score) else None
+            for what, whom, clock in times_of(one):
+                each = one.each_time(what, whom, clock)
+                result = each[place] if each else None
+                row[f"{what}.{whom}.{clock}"] = result.value if isinstance(result, Score) else None
             rows.append(row)
     return rows
 
@@ -87,13 +87,17 @@ def _trials(material: Material) -> Rows:
 def _levels(one: Findings) -> Iterable[dict[str, Any]]:
     for key in one.scores:
         yield {**_of(one), "number": key, **ends(one.over_seeds(key)), "events": None, "subjects": None}
-    for (what, whom), timed in one.times.items():
-        for clock in CLOCKS:
-            result = timed.medians[clock] if isinstance(timed, Timed) else timed
-            counts = timed.counts if isinstance(timed, Timed) else {}
-            subjects = timed.subjects if isinstance(timed, Timed) else 0
-            yield {**_of(one), "number": f"{what}.{whom}.{clock}", **ends(result), "events": counts.get("event", 0),
-                   "subjects": subjects}  # fmt: skip
+    for what, whom, clock in times_of(one):
+        timed = one.times.get((what, whom)) if isinstance(what, What) else None
+        counts = (timed.counts["event"], timed.subjects) if isinstance(timed, Timed) else (None, None)
+        yield {**_of(one), "number": f"{what}.{whom}.{clock}", **ends(one.time(what, whom, clock)), "events": counts[0],
+               "subjects": counts[1]}  # fmt: skip
+
+
+def times_of(one: Findings) -> list[tuple[What | Half, Whom, Clock]]:
+    """All times that a condition tells of."""
+    medians = [(what, whom, clock) for what, whom in one.times for clock in CLOCKS]
+    return [*medians, *((half, whom, clock) for half in Half for whom, clock in one.halves)]
 
 
 def _events(one: Findings) -> Iterable[dict[str, Any]]:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from deploy.studies.report import quantities as q
 from deploy.studies.report.along import Stand, draw, law, stands
-from deploy.studies.report.findings import Findings, Timed, What, Whom
+from deploy.studies.report.findings import Findings, Half, Timed, What, Whom
 from deploy.studies.report.material import Material
 from deploy.studies.report.plots import Drawing, Panel
 from deploy.studies.report.quantities import CATALOGUE
@@ -16,7 +16,7 @@ from deploy.studies.report.scales import Fit
 from evaluator.continual.metrics import Metric
 from evaluator.evaluation import EncoderName
 from evaluator.probes import Task
-from evaluator.scores import NotMeasurable, Result, Score
+from evaluator.scores import NotMeasurable, Score
 from evaluator.times.study import Clock
 
 _UNIT = {Clock.SECONDS: "s of the stream", Clock.STEPS: "optimiser steps"}
@@ -37,66 +37,87 @@ def seeds_said(material: Material) -> str:
 
 def times(material: Material, found: Sequence[Fit], whom: Whom) -> list[Drawing]:
     """T_mem and T_forget against each axis, in seconds and in steps."""
+    of = _OF[whom]
+    counts = "; ".join(f"{what.title}: {listed}" for what in What if (listed := _counts(material, what, whom)))
+    said = [
+        f"Large signs: Kaplan–Meier medians of {of} of all seeds, collapse counted as censoring, with 95 % jackknife-t "
+        "intervals over seeds (an arrow is an open end). Small hollow signs: the same of each trial.",
+        "Lines: T = c x^k, a log-normal model fitted to all interval- and right-censored times at once, with a share that "
+        "the event never comes to where the data ask for one (evaluator/scaling.py); the line is the median of the others. "
+        "k with its 95 % interval, clusters are seeds.",
+        f"{counted(material)} Events/experiences by level – {counts}.",
+    ]
+    return _times(
+        material, found, whom, tuple(What), f"times-{whom}", f"Time until memorised and until forgotten: {of}", said
+    )
+
+
+def half_times(material: Material, found: Sequence[Fit], whom: Whom) -> list[Drawing]:
+    """Half-times of the mean contrast against each axis."""
+    said = [
+        f"How fast D of {_OF[whom]} is learned and lost on average, where single experiences are too noisy for a T_mem: "
+        "first age at which the mean, fitted to rise alone, is half of its level while trained on; first time since the last "
+        "exposure at which the mean, fitted to fall alone, is half of it. Large signs: all trials, 95 % percentile intervals "
+        "of a bootstrap of runs and their visits, too narrow with few seeds. Small hollow signs: each trial.",
+        "Lines: T = c x^k by least squares on the logarithms of the half-times of the trials.",
+        counted(material),
+    ]
+    title = f"Half-times of the mean contrast: {_OF[whom]}"
+    return _times(material, found, whom, tuple(Half), f"half-times-{whom}", title, said)
+
+
+_OF = {Whom.EXPOSED: "all exposed experiences", Whom.REHEARSED: "experiences rehearsed on purpose"}
+
+
+def _times(
+    material: Material, found: Sequence[Fit], whom: Whom, kinds: Sequence[What | Half], name: str, title: str,
+    caption: Sequence[str],
+) -> list[Drawing]:  # fmt: skip
     drawings: list[Drawing] = []
     for stand in stands(material, None):
-        panels: list[Panel] = []
-        missing: list[str] = []
-        for what in What:
-            for clock in (Clock.SECONDS, Clock.STEPS):
-                paint = partial(_paint_times, stand=stand, what=what, whom=whom, clock=clock, fits=found)
-                panels.append(Panel(title=f"{what.title}, {_UNIT[clock]}", paint=paint, rows=stand.rows))
-            missing += _missing_times(material, what, whom)
-        if any(isinstance(one.times.get((what, whom)), Timed) for one in material.findings for what in What):
-            drawings.append(_times_drawing(material, stand, whom, panels, missing))
+        if not any(
+            isinstance(result, Score)
+            for what in kinds
+            for one in material.findings
+            for result in (one.time(what, whom, Clock.SECONDS), *one.each_time(what, whom, Clock.SECONDS))
+        ):
+            continue
+        panels = [
+            Panel(
+                title=f"{what.title}, {_UNIT[clock]}",
+                paint=partial(_paint_times, stand=stand, what=what, whom=whom, clock=clock, fits=found),
+                rows=stand.rows,
+            )
+            for what in kinds
+            for clock in (Clock.SECONDS, Clock.STEPS)
+        ]
+        missing = [
+            f"{what.title} of {one.name}: {result.because}"
+            for what in kinds
+            for one in material.findings
+            if isinstance(result := one.time(what, whom, Clock.SECONDS), NotMeasurable)
+            and not one.condition.variant.iid
+        ]
+        drawings.append(
+            Drawing(
+                name=f"{name}-{stand.axis.name}",
+                title=f"{title}, by {stand.axis.label}",
+                panels=panels,
+                missing=missing,
+                caption=[text for text in caption if stand.axis.numeric or not text.startswith("Lines")],
+                shared=not stand.axis.numeric,
+            )  # fmt: skip
+        )
     return drawings
 
 
-def _times_drawing(
-    material: Material, stand: Stand, whom: Whom, panels: Sequence[Panel], missing: Sequence[str]
-) -> Drawing:
-    of = "all exposed experiences" if whom is Whom.EXPOSED else "experiences that were rehearsed on purpose"
-    law_said = (
-        "Lines are T = c x^k, a log-normal model fitted to all interval- and right-censored times at once "
-        "(evaluator/scaling.py); k with its 95 % interval, clusters are seeds. A median that was not reached has no sign, "
-        "yet its experiences count in the line."
-        if stand.axis.numeric
-        else ""
-    )
-    counts = "; ".join(
-        f"{what.title}: {_counts(material, what, whom)}" for what in What if _counts(material, what, whom)
-    )
-    return Drawing(
-        name=f"times-{whom}-{stand.axis.name}",
-        title=f"Time until memorised and until forgotten, by {stand.axis.label}: {of}",
-        caption=[
-            f"Large signs: Kaplan–Meier medians of {of} of all seeds, collapse counted as censoring, with 95 % "
-            "jackknife-t intervals over seeds (an arrow is an open end). Small hollow signs: the same of each trial.",
-            *([law_said] if law_said else []),
-            f"{counted(material)} Events/experiences by level – {counts}.",
-        ],
-        panels=panels,
-        missing=missing,
-        shared=not stand.axis.numeric,
-    )
-
-
-def _paint_times(
-    axes: Axes, *, stand: Stand, what: What, whom: Whom, clock: Clock, fits: Sequence[Fit]
-) -> None:
-    def of(one: Findings) -> Result:
-        timed = one.times.get((what, whom))
-        return timed.medians[clock] if isinstance(timed, Timed) else timed or NotMeasurable("nothing was rehearsed")
-
-    def each(one: Findings) -> Sequence[Result]:
-        timed = one.times.get((what, whom))
-        return [of_trial[clock] for of_trial in timed.each] if isinstance(timed, Timed) else []
-
-    draw(axes, stand, of, each=each, label=_UNIT[clock], log=True)
+def _paint_times(axes: Axes, *, stand: Stand, what: What | Half, whom: Whom, clock: Clock, fits: Sequence[Fit]) -> None:
+    draw(axes, stand, lambda one: one.time(what, whom, clock), each=lambda one: one.each_time(what, whom, clock),
+         label=_UNIT[clock], log=True)  # fmt: skip
     for number, series in enumerate(stand.series):
         for fit in fits:
-            if fit.series.axis is stand.axis and fit.series.name == series.name and (fit.what, fit.whom, fit.clock) == (
-                what, whom, clock
-            ):  # fmt: skip
+            same = (fit.what, fit.whom, fit.clock, fit.series.name) == (what, whom, clock, series.name)
+            if fit.series.axis is stand.axis and same:
                 law(axes, stand, fit, number)
 
 
@@ -108,16 +129,6 @@ def _counts(material: Material, what: What, whom: Whom) -> str:
         if isinstance(timed := one.times.get((what, whom)), Timed)
     ]
     return ", ".join(parts)
-
-
-def _missing_times(material: Material, what: What, whom: Whom) -> list[str]:
-    found: list[str] = []
-    for one in material.findings:
-        timed = one.times.get((what, whom))
-        reason = timed if isinstance(timed, NotMeasurable) else timed and timed.medians[Clock.SECONDS]
-        if isinstance(reason, NotMeasurable) and not one.condition.variant.iid:
-            found.append(f"{what.title} of {one.name}: {reason.because}")
-    return found
 
 
 def by_level(
@@ -142,8 +153,12 @@ def by_level(
             ]
             drawings.append(
                 Drawing(
-                    name=f"{name}-{stand.axis.name}", title=f"{title}, by {stand.axis.label}", columns=columns,
-                    caption=[caption, f"{seeds_said(material)} {counted(material)}"], panels=panels, missing=missing,
+                    name=f"{name}-{stand.axis.name}",
+                    title=f"{title}, by {stand.axis.label}",
+                    columns=columns,
+                    caption=[caption, f"{seeds_said(material)} {counted(material)}"],
+                    panels=panels,
+                    missing=missing,
                     shared=not stand.axis.numeric,
                 )  # fmt: skip
             )
@@ -175,7 +190,11 @@ def probes(material: Material, ranking: Ranking) -> list[Drawing]:
         ]
         for task in tasks:
             panels.append(
-                Panel(title=f"{task.capitalize()}: score", paint=partial(_paint_probe, stand=stand, task=task), rows=stand.rows)
+                Panel(
+                    title=f"{task.capitalize()}: score",
+                    paint=partial(_paint_probe, stand=stand, task=task),
+                    rows=stand.rows,
+                )
             )
             paint = partial(_paint_level, stand=stand, key=q.gain(task), log=False)
             panels.append(Panel(title=f"{task.capitalize()}: gain over random-init", paint=paint, rows=stand.rows))
@@ -221,7 +240,14 @@ def _paint_probe(axes: Axes, *, stand: Stand, task: Task) -> None:
 
 CONTINUAL = tuple(
     q.continual(metric)
-    for metric in (Metric.GAP_DEPTH, Metric.GAP_DEPTH_UNSEEN, Metric.FORGETTING, Metric.FORGETTING_UNSEEN, Metric.BWT, Metric.ACC)
+    for metric in (
+        Metric.GAP_DEPTH,
+        Metric.GAP_DEPTH_UNSEEN,
+        Metric.FORGETTING,
+        Metric.FORGETTING_UNSEEN,
+        Metric.BWT,
+        Metric.ACC,
+    )
 )
 MEMORY = (q.EPISODIC, q.WORLD, q.MEMORISED, q.MEMORISED_REHEARSED)
 HEALTH = (q.RANKME, q.FEATURE_STD, q.DORMANT, q.UNHEALTHY)

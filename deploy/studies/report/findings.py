@@ -18,6 +18,7 @@ from evaluator.seeds import over_seeds
 from evaluator.times.analysis import Analysis, Found, durations_of
 from evaluator.times.contrasts import mean_at, world_contrast
 from evaluator.times.events import Outcome
+from evaluator.times.population import Course, course
 from evaluator.times.retention import LEAST_IN_BIN, ages
 from evaluator.times.study import Clock, Floats, Study
 from evaluator.times.survival import Curve, Durations, leave_one_out, median, survival_curve, t_interval
@@ -26,6 +27,9 @@ from evaluator.times.threshold import Threshold
 
 CLOCKS = (Clock.SECONDS, Clock.STEPS)
 """Clocks that are shown."""
+_FEW = 100
+"""Replicates of the half-times of a single trial, whose interval only says whether its level is above 0."""
+_NONE = "nothing was rehearsed on purpose"
 BINS = 8
 """Most bins of age, with as many measurements in each."""
 
@@ -42,6 +46,20 @@ class What(StrEnum):
     def title(self) -> str:
         """How it is written."""
         return "T_mem" if self is What.T_MEM else "T_forget"
+
+
+class Half(StrEnum):
+    """Which half-time of the mean contrast, for where single experiences are too noisy."""
+
+    RISE = "half_rise"
+    """From capture to half of the mean level."""
+    DECAY = "half_decay"
+    """From the last exposure to half of it."""
+
+    @property
+    def title(self) -> str:
+        """How it is written."""
+        return "Half-time of learning" if self is Half.RISE else "Half-time of forgetting"
 
 
 class Whom(StrEnum):
@@ -86,6 +104,19 @@ class Timed:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Halves:
+    """Half-times of the mean contrast.
+
+    Attributes:
+        pooled: Of all trials.
+        each: Of each trial.
+    """
+
+    pooled: Course
+    each: Sequence[Course]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Line:
     """A number along a way: over time or over age.
 
@@ -110,6 +141,7 @@ class Findings:
         condition: Which.
         theta: θ of its trials together.
         times: By time and experiences; what is not measurable has a reason.
+        halves: Half-times of the mean contrast, by experiences and clock.
         margin: Median of D at the last exposure ÷ θ.
         retention: D ÷ level by seconds since the last exposure.
         lines: `episodic` and `world`: D over seconds of the stream.
@@ -122,6 +154,7 @@ class Findings:
     condition: Condition
     theta: Threshold | NotMeasurable
     times: Mapping[tuple[What, Whom], Timed | NotMeasurable]
+    halves: Mapping[tuple[Whom, Clock], Halves]
     margin: Result
     retention: Line | NotMeasurable
     lines: Mapping[str, Line | NotMeasurable]
@@ -135,9 +168,29 @@ class Findings:
         """Name of the condition."""
         return self.condition.name
 
+    def time(self, what: What | Half, whom: Whom, clock: Clock) -> Result:
+        """A time of all trials together: a median, or a half-time."""
+        if isinstance(what, Half):
+            halves = self.halves.get((whom, clock))
+            return NotMeasurable(_NONE) if halves is None else _half(halves.pooled, what)
+        timed = self.times.get((what, whom), NotMeasurable(_NONE))
+        return timed.medians[clock] if isinstance(timed, Timed) else timed
+
+    def each_time(self, what: What | Half, whom: Whom, clock: Clock) -> list[Result]:
+        """The same of each trial alone."""
+        if isinstance(what, Half):
+            halves = self.halves.get((whom, clock))
+            return [] if halves is None else [_half(of_trial, what) for of_trial in halves.each]
+        timed = self.times.get((what, whom))
+        return [of_trial[clock] for of_trial in timed.each] if isinstance(timed, Timed) else []
+
     def over_seeds(self, key: str) -> Result:
         """Mean of a number over trials, with its t-interval."""
         return over_seeds(self.scores.get(key, []))
+
+
+def _half(of: Course, what: Half) -> Result:
+    return of.rise if what is Half.RISE else of.decay
 
 
 def find(condition: Condition, measured: Sequence[Measured]) -> Findings:
@@ -164,6 +217,7 @@ def find(condition: Condition, measured: Sequence[Measured]) -> Findings:
         condition=replace(condition, trials=[one.trial for one in measured]),
         theta=analysis.threshold,
         times=times,
+        halves=_halves(analysis),
         margin=_margin(analysis),
         retention=_retention(analysis),
         lines=lines,
@@ -192,6 +246,24 @@ def _timed(analysis: Analysis, found: Found | NotMeasurable, what: What) -> Time
         curve=survival_curve(seconds) if (seconds.outcome_N == Outcome.EVENT).any() else None,
         counts={word: int((seconds.outcome_N == outcome).sum()) for outcome, word in OUTCOMES.items()},
     )
+
+
+def _halves(analysis: Analysis) -> dict[tuple[Whom, Clock], Halves]:
+    runs, contrasts = analysis.study.runs, analysis.contrasts
+    whom = {Whom.EXPOSED: lambda run: np.ones(len(run.names), bool)}
+    if any(run.rehearsed_E.any() for run in runs):
+        whom[Whom.REHEARSED] = lambda run: run.rehearsed_E
+    return {
+        (of, clock): Halves(
+            pooled=course(runs, contrasts, clock=clock, which=which),
+            each=[
+                course([run], [contrast], clock=clock, which=which, replicates=_FEW)
+                for run, contrast in zip(runs, contrasts, strict=True)
+            ],
+        )
+        for of, which in whom.items()
+        for clock in CLOCKS
+    }
 
 
 def _shares(analysis: Analysis, number: int) -> dict[str, Result]:

@@ -91,4 +91,10 @@ def _paint(axes: Axes, *, of: Mapping[str, Cell], names: Sequence[str], key: str
 
 def value(result: object) -> float:
     """The number of a difference; NaN where there is none."""
-    return result.score.value if isinstance(result, Difference) else result.value if isinstance(result, Score) else float("nan")
+    return (
+        result.score.value
+        if isinstance(result, Difference)
+        else result.value
+        if isinstance(result, Score)
+        else float("nan")
+    )

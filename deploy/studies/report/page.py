@@ -64,7 +64,7 @@ def page(contents: Contents) -> str:
         _section(contents, "times", "How long until memorised, how long until forgotten",
                  "T_mem runs from capture to the first of two measurements in a row with D ≥ θ; T_forget from the last "
                  "gradient exposure to the first two with half of the level. θ is taken from placebos, level by level.",
-                 tables=("times-exposed", "times-rehearsed", "scaling")),
+                 tables=("times-exposed", "times-rehearsed", "half-times", "scaling")),
         _section(contents, "memory", "The course of memory", "", tables=()),
         _section(contents, "continual", "What a change of world does", "", tables=()),
         _section(contents, "quality", "Quality of the features", "", tables=()),
@@ -86,9 +86,7 @@ def figure(material: Material, drawn: Drawn) -> str:
     if drawing.missing:
         items = "".join(f"<li>{escape(text)}</li>" for text in drawing.missing)
         open_ = " open" if len(drawing.missing) <= 3 else ""
-        said += (
-            f'<details class="why"{open_}><summary>Not measurable: {len(drawing.missing)}</summary><ul>{items}</ul></details>'
-        )
+        said += f'<details class="why"{open_}><summary>Not measurable: {len(drawing.missing)}</summary><ul>{items}</ul></details>'
     return (
         f'<figure id="figure-{drawing.name}"><h3>{escape(drawing.title)}</h3><div class="paper">{drawn.wide}{drawn.narrow}'
         f"</div><figcaption>{said}</figcaption></figure>"

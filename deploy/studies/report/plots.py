@@ -87,9 +87,7 @@ class Sign:
 
 def sign(number: int) -> Sign:
     """Sign of the thing with this number."""
-    return Sign(
-        _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)], _DASHES[number % len(_DASHES)]
-    )
+    return Sign(_COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)], _DASHES[number % len(_DASHES)])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,9 +182,7 @@ def _figure(drawing: Drawing, *, narrow: bool) -> Figure:
         most = 2 if narrow else 5
         longest = max(len(label) for label in entries)
         count = max(1, min(most, len(entries), int((44 if narrow else 110) / (longest + 6))))
-        figure.legend(
-            list(entries.values()), list(entries), loc="outside lower center", ncols=count, handlelength=2.6
-        )
+        figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=count, handlelength=2.6)
     return figure
 
 
@@ -218,4 +214,6 @@ def bar(axes: Axes, at: float, score: Result, style: Sign, *, label: str = "", a
                           xytext=way, textcoords="offset points", arrowprops=arrow)  # fmt: skip
         else:
             where = (end, at) if across else (at, end)
-            axes.plot(*([value] for value in where), marker="|" if across else "_", color=style.colour, linestyle="none")
+            axes.plot(
+                *([value] for value in where), marker="|" if across else "_", color=style.colour, linestyle="none"
+            )

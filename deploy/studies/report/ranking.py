@@ -80,7 +80,9 @@ def rank(material: Material) -> Ranking:
             findings=one,
             merit=merit[one.name],
             ratios={task: _ratio(material, one, bound, task) for task in Task},
-            against={} if reference is None or one is reference else {key: of[one.name] for key, of in differences.items()},
+            against={}
+            if reference is None or one is reference
+            else {key: of[one.name] for key, of in differences.items()},
         )
         for one in material.findings
     ]

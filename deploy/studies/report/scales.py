@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 
 from deploy.studies.report.design import Axis, Design
-from deploy.studies.report.findings import CLOCKS, Findings, Timed, What, Whom
+from deploy.studies.report.findings import CLOCKS, Findings, Half, Timed, What, Whom
 from deploy.studies.report.material import Material
 from evaluator.scaling import PowerLaw, Times, fit_censored, fit_medians
 from evaluator.scores import NotMeasurable, Score
 from evaluator.times.events import Outcome
 from evaluator.times.study import Clock, Floats
+
+
+_BELOW = NotMeasurable("the axis has a place at or below 0, where a power law has none")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,7 +55,7 @@ class Fit:
     """
 
     series: Series
-    what: What
+    what: What | Half
     whom: Whom
     clock: Clock
     censored: PowerLaw | NotMeasurable
@@ -113,7 +116,29 @@ def fits(material: Material) -> list[Fit]:
                 continue
             for what, whom in dict.fromkeys(key for one in series.findings for key in one.times):
                 found += [_fit(series, what, whom, clock) for clock in CLOCKS]
+            for whom in dict.fromkeys(whom for one in series.findings for whom, _ in one.halves):
+                found += [_fit_halves(series, half, whom, clock) for half in Half for clock in CLOCKS]
     return found
+
+
+def _fit_halves(series: Series, half: Half, whom: Whom, clock: Clock) -> Fit:
+    only = NotMeasurable("the mean over experiences has one time a trial, and none that is censored")
+    if not (series.x > 0).all():
+        return Fit(series=series, what=half, whom=whom, clock=clock, censored=only, medians=_BELOW)
+    rows = [
+        (x, result.value if isinstance(result, Score) else np.nan, cluster)
+        for number, (one, x) in enumerate(zip(series.findings, series.x.tolist(), strict=True))
+        for cluster, result in zip(_clusters(series, number), one.each_time(half, whom, clock), strict=False)
+    ]
+    x_T, time_T, cluster_T = np.array(rows, np.float64).reshape(-1, 3).T
+    law = fit_medians(x_T, time_T, cluster_T.astype(np.int64))
+    return Fit(series=series, what=half, whom=whom, clock=clock, censored=only, medians=law)
+
+
+def _clusters(series: Series, number: int) -> list[int]:
+    """Seeds of a level's trials where they are paired with those of others; otherwise a number of each trial's own."""
+    seeds = series.findings[number].condition.seeds
+    return seeds if series.paired else [10_000 * number + place for place in range(len(seeds))]
 
 
 def _fit(series: Series, what: What, whom: Whom, clock: Clock) -> Fit:
@@ -121,8 +146,7 @@ def _fit(series: Series, what: What, whom: Whom, clock: Clock) -> Fit:
         return Fit(series=series, what=what, whom=whom, clock=clock, censored=result, medians=other)
 
     if not (series.x > 0).all():
-        because = NotMeasurable("the axis has a place at or below 0, where a power law has none")
-        return both(because, because)
+        return both(_BELOW, _BELOW)
     parts: list[tuple[Floats, ...]] = []
     medians: list[tuple[float, float, float]] = []
     reason: NotMeasurable | None = None
@@ -131,8 +155,7 @@ def _fit(series: Series, what: What, whom: Whom, clock: Clock) -> Fit:
         if isinstance(timed, NotMeasurable):
             reason = timed
             continue
-        cluster_T = np.array([seed if series.paired else 10_000 * number + place
-                              for place, seed in enumerate(one.condition.seeds)], np.float64)  # fmt: skip
+        cluster_T = np.array(_clusters(series, number), np.float64)
         parts.append(_times(timed, clock, x, cluster_T))
         for cluster, of_trial in zip(cluster_T.tolist(), timed.each, strict=True):
             result = of_trial[clock]

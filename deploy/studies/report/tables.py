@@ -8,7 +8,7 @@ from deploy.report.blocks import Reasons
 from deploy.report.blocks import table as as_html
 from deploy.studies.report import quantities as q
 from deploy.studies.report.along import short
-from deploy.studies.report.findings import CLOCKS, Findings, Timed, What, Whom
+from deploy.studies.report.findings import CLOCKS, Findings, Half, Timed, What, Whom
 from deploy.studies.report.material import Material
 from deploy.studies.report.quantities import CATALOGUE
 from deploy.studies.report.ranking import COMPARED, Compared, Ranking
@@ -65,6 +65,7 @@ def tables(material: Material, found: Sequence[Fit], ranking: Ranking) -> dict[s
     made = [
         _times(material, Whom.EXPOSED),
         _times(material, Whom.REHEARSED),
+        _half_times(material),
         _fits(found),
         _ranking(ranking),
         _differences(ranking),
@@ -100,6 +101,25 @@ def _times(material: Material, whom: Whom) -> Table:
         name=f"times-{whom}",
         caption=f"Medians of T_mem and T_forget with 95 % intervals over seeds: {of}",
         head=[*head, "share memorised", "D ÷ θ"],
+        rows=rows,
+        notes=reasons.notes(),
+    )
+
+
+def _half_times(material: Material) -> Table:
+    reasons = Reasons()
+    rows: list[list[str]] = []
+    for one in material.findings:
+        for whom in dict.fromkeys(whom for whom, _ in one.halves):
+            if not one.condition.variant.iid:
+                level = one.halves[whom, CLOCKS[0]].pooled.level
+                times = [reasons.cell(one.time(half, whom, clock), 0) for half in Half for clock in CLOCKS]
+                rows.append([one.name, str(whom), str(len(one.condition.trials)), reasons.cell(level, 2), *times])
+    head = [f"{half.title}, {'s' if clock is CLOCKS[0] else 'steps'}" for half in Half for clock in CLOCKS]
+    return Table(
+        name="half-times",
+        caption="Half-times of the mean contrast, with 95 % percentile bootstrap intervals (runs, then visits)",
+        head=["level", "experiences", "trials", "level of D, bits", *head],
         rows=rows,
         notes=reasons.notes(),
     )
@@ -205,7 +225,9 @@ def _compute(material: Material) -> Table:
     for one in material.findings:
         trial = one.condition.trials[0]
         cells = [one.name, *(_plain(trial.numbers.get(name)) for name in ("parameters.encoder", "steps", "images"))]
-        rows.append([*cells, *(_short(one.over_seeds(key), reasons) for key in (q.FLOPS, q.CPU, q.IMAGES_A_SECOND, q.ENERGY))])
+        rows.append(
+            [*cells, *(_short(one.over_seeds(key), reasons) for key in (q.FLOPS, q.CPU, q.IMAGES_A_SECOND, q.ENERGY))]
+        )
     return Table(
         name="compute",
         caption="Computation of one trial, mean over seeds",
@@ -233,7 +255,15 @@ def _short(result: Result, reasons: Reasons) -> str:
 
 def _trials(material: Material) -> Table:
     done = [
-        [trial.name, "done", str(trial.seed), trial.stream.short, _plain(trial.numbers["steps"]), trial.code, trial.digest[:8]]
+        [
+            trial.name,
+            "done",
+            str(trial.seed),
+            trial.stream.short,
+            _plain(trial.numbers["steps"]),
+            trial.code,
+            trial.digest[:8],
+        ]
         for trial in material.trials
     ]
     rest = [[absent.name, absent.why, "–", "–", "–", "–", absent.reason] for absent in material.absent]

@@ -140,7 +140,9 @@ def _read(design: Design, folder: Path) -> Trial:
         raise FieldError("evaluations.jsonl is missing")
     numbers = ("steps", "images", "flops", "seconds", "cpu_seconds", "evaluation_cpu_seconds", "resumed",
                "seconds_per_step")  # fmt: skip
-    within = {name: cast(Row, row.get(name)) for name in ("parameters", "stream", "data") if isinstance(row.get(name), dict)}
+    within = {
+        name: cast(Row, row.get(name)) for name in ("parameters", "stream", "data") if isinstance(row.get(name), dict)
+    }
     machine = cast(Row, row["machine"]) if isinstance(row.get("machine"), dict) else {}
     return Trial(
         folder=folder,

@@ -33,7 +33,9 @@ class Written:
     material: Material
 
 
-def write(folder: Path, out: Path, *, watts: float, against: Path | None = None, told: Told = lambda _: None) -> Written:
+def write(
+    folder: Path, out: Path, *, watts: float, against: Path | None = None, told: Told = lambda _: None
+) -> Written:
     """Writes the report of a study.
 
     Args:
@@ -61,9 +63,7 @@ def write(folder: Path, out: Path, *, watts: float, against: Path | None = None,
         (out / "tables" / f"{table.name}.tex").write_text(table.tex(), "utf-8")
     data.write(out / "data", material, laws, ranking)
     (out / "summary.json").write_text(_pretty(summary(material, laws, ranking)), "utf-8")
-    contents = Contents(
-        material=material, fits=laws, ranking=ranking, figures=drawn, tables=made, against=None
-    )
+    contents = Contents(material=material, fits=laws, ranking=ranking, figures=drawn, tables=made, against=None)
     index = out / "index.html"
     index.write_text(page(contents), "utf-8")
     return Written(index=index, material=material)
@@ -74,7 +74,12 @@ def _drawings(material: Material, laws: Sequence[Fit], ranking: Ranking) -> dict
         return {}
     by_level = figures.by_level
     return {
-        "times": [*figures.times(material, laws, Whom.EXPOSED), *figures.times(material, laws, Whom.REHEARSED)],
+        "times": [
+            drawing
+            for draw in (figures.times, figures.half_times)
+            for whom in Whom
+            for drawing in draw(material, laws, whom)
+        ],
         "memory": _known(
             curves.survival(material, Whom.EXPOSED), curves.survival(material, Whom.REHEARSED), curves.retention(material),
             curves.contrasts(material),
@@ -131,9 +136,8 @@ def summary(material: Material, laws: Sequence[Fit], ranking: Ranking) -> Mappin
                 "variant": one.condition.variant.name,
                 "levels": dict(one.condition.variant.levels),
                 "seeds": one.condition.seeds,
-                "times": {
-                    f"{what}.{whom}": timed.row() for (what, whom), timed in one.times.items()
-                },
+                "times": {f"{what}.{whom}": timed.row() for (what, whom), timed in one.times.items()},
+                "half_times": {f"{whom}.{clock}": halves.pooled.row() for (whom, clock), halves in one.halves.items()},
                 "numbers": means([one], list(one.scores))[one.name],
             }
             for one in material.findings

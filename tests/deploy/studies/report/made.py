@@ -15,7 +15,9 @@ from evaluator.calibration.plan import LEVELS, Plan
 from evaluator.calibration.simulator import simulate
 from evaluator.probes import Task
 
-SMALL = Plan(visits=5, blocks=10, worlds=3, placebos=24, every=20.0, tail=200.0, never=0.0, collapses=0.0, spread_run=0.1)
+SMALL = Plan(
+    visits=5, blocks=10, worlds=3, placebos=24, every=20.0, tail=200.0, never=0.0, collapses=0.0, spread_run=0.1
+)
 """A run of 700 s; twelve of its 40 exposed blocks would do for a median."""
 FASTER, LONGER = -0.3, 0.4
 """Exponents that are planted: of the time that learning takes, and of the half-life."""
@@ -119,9 +121,7 @@ def trial(folder: Path, made: Made, seed: int, plan: Plan, *, study_name: str, r
     )  # fmt: skip
 
 
-def _rows(
-    plan: Plan, made: Made, rng: np.random.Generator, noise: Mapping[Task, float]
-) -> Iterator[dict[str, Any]]:
+def _rows(plan: Plan, made: Made, rng: np.random.Generator, noise: Mapping[Task, float]) -> Iterator[dict[str, Any]]:
     worlds = [f"world-{number}" for number in range(plan.worlds)] + ["placebo-0", "placebo-1"]
     for row in simulate(plan, LEVELS["low"], rng):
         if made.iid and row["row"] == "experience":
