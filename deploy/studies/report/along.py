@@ -5,10 +5,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, NullFormatter
+from matplotlib.transforms import offset_copy
 
 from deploy.studies.report.design import Axis, Level
 from deploy.studies.report.findings import Findings, What
@@ -130,15 +132,20 @@ def draw(axes: Axes, stand: Stand, of: Of, *, label: str, log: bool = False, eac
             bar(axes, stand.place(one), of(one), sign(signs), across=True)
     if stand.bound is not None:
         _bound(axes, stand, of, across=across)
-    finish(axes, stand, label=label, log=log)
+    finish(axes, stand, label=label)
+    shown = [one for series in stand.series for one in series.findings]
+    results = [result for one in shown for result in (of(one), *(each(one) if each else []))]
+    _scale(axes, [result.value for result in results if isinstance(result, Score)], "x" if across else "y", log=log)
 
 
 def _trials(axes: Axes, at: float, results: Sequence[Result], style: Sign, *, across: bool) -> None:
+    """Draws trials a little beside their mean."""
     values = [result.value for result in results if isinstance(result, Score)]
-    places = [at + 0.14 if across else at] * len(values)
+    places = [at] * len(values)
     x, y = (values, places) if across else (places, values)
+    beside = offset_copy(axes.transData, axes.figure, x=0 if across else 5, y=-5 if across else 0, units="points")
     axes.plot(x, y, marker=style.marker, markersize=3, markerfacecolor="none", markeredgewidth=0.7,
-              color=style.colour, linestyle="none", alpha=0.8, zorder=1)  # fmt: skip
+              color=style.colour, linestyle="none", transform=beside, zorder=1)  # fmt: skip
 
 
 def _bound(axes: Axes, stand: Stand, of: Of, *, across: bool) -> None:
@@ -150,13 +157,12 @@ def _bound(axes: Axes, stand: Stand, of: Of, *, across: bool) -> None:
         axes.axhline(result.value, color=GREY, linestyle=(0, (1, 1.5)), linewidth=1.2, label="i.i.d. bound")
 
 
-def finish(axes: Axes, stand: Stand, *, label: str, log: bool) -> None:
-    """Gives both axes their scale, ticks and names."""
+def finish(axes: Axes, stand: Stand, *, label: str) -> None:
+    """Gives both axes their names, and the one that conditions stand on its ticks."""
     if not stand.axis.numeric:
         axes.set_yticks(range(len(stand.names)), stand.names)
         axes.set_ylim(len(stand.names) - 0.5, -0.5)
         axes.set_xlabel(label)
-        _scale(axes, "x", log=log)
         return
     values = [level.value for level in stand.axis.levels]
     axes.set_xlabel(stand.axis.title)
@@ -166,23 +172,24 @@ def finish(axes: Axes, stand: Stand, *, label: str, log: bool) -> None:
         axes.minorticks_off()
     shown = values if len(values) <= 6 else values[:: -(-len(values) // 6)]
     axes.set_xticks(shown, [short(value) for value in shown])
-    _scale(axes, "y", log=log)
 
 
-def _scale(axes: Axes, which: str, *, log: bool) -> None:
-    low, high = axes.get_ylim() if which == "y" else axes.get_xlim()
-    if not log:
+def _scale(axes: Axes, values: Sequence[float], which: Literal["x", "y"], *, log: bool) -> None:
+    """Scales the axis of the numbers; on a logarithmic one an interval down to the clock's first tick leaves the frame."""
+    limit = axes.set_xlim if which == "x" else axes.set_ylim
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    positive = [value for value in values if value > 0]
+    if not log or not positive:
         if high - low < 0.15 * abs(high + low) / 2:  # all alike: differences of a thousandth are no news
-            middle = (high + low) / 2
-            (axes.set_ylim if which == "y" else axes.set_xlim)(middle - 0.1 * abs(middle), middle + 0.1 * abs(middle))
-        axes.locator_params(axis="y" if which == "y" else "x", nbins=6)
+            limit(0.95 * (low + high) / 2 - 0.05 * abs(low), 1.05 * (low + high) / 2 + 0.05 * abs(high))
+        axes.locator_params(axis=which, nbins=6)
         return
-    (axes.set_yscale if which == "y" else axes.set_xscale)("log")
-    if low > 0 and high / low < 1e4:
-        (axes.set_ylim if which == "y" else axes.set_xlim)(low, high)
-    scale = axes.yaxis if which == "y" else axes.xaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    low, high = max(low, min(positive) / 3), min(max(high, max(positive) * 1.2), max(positive) * 3)
+    limit(low, high)
+    scale = axes.xaxis if which == "x" else axes.yaxis
     scale.set_major_formatter(FuncFormatter(lambda value, _: short(float(value))))
-    scale.set_minor_formatter(NullFormatter() if high / max(low, 1e-300) > 8 else _MINOR)
+    scale.set_minor_formatter(NullFormatter() if high / low > 12 else _MINOR)
 
 
 class _Minor(LogFormatterSciNotation):
@@ -205,10 +212,10 @@ def law(axes: Axes, stand: Stand, fit: Fit, number: int) -> None:
     grid = np.geomspace(x.min(), x.max(), 40) if stand.axis.log else np.linspace(x.min(), x.max(), 40)
     ends = found.exponent
     interval = "" if ends.low is None or ends.high is None else f" [{ends.low:.2f}, {ends.high:.2f}]"
-    text = f"k = {ends.value:.2f}{interval}".replace("-", "−")
+    name = f"{fit.series.name}: " if fit.series.name else ""
+    text = f"{name}k = {ends.value:.2f}{interval}".replace("-", "−")
     axes.plot(grid, found.at(grid), color=style.colour, linestyle=style.line, linewidth=1.2, zorder=1)
-    axes.text(0.98, 0.98 - 0.09 * number, text, transform=axes.transAxes, ha="right", va="top", fontsize=7.5,
-              color=style.colour, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1})  # fmt: skip
+    axes.set_xlabel(f"{axes.get_xlabel()}\n{text}")
 
 
 def short(value: float) -> str:

@@ -41,7 +41,8 @@ def times(material: Material, found: Sequence[Fit], whom: Whom) -> list[Drawing]
     counts = "; ".join(f"{what.title}: {listed}" for what in What if (listed := _counts(material, what, whom)))
     said = [
         f"Large signs: Kaplan–Meier medians of {of} of all seeds, collapse counted as censoring, with 95 % jackknife-t "
-        "intervals over seeds (an arrow is an open end). Small hollow signs: the same of each trial.",
+        "intervals over seeds (an arrow is an open end; what leaves the frame is in the table). Small hollow signs: the same "
+        "of each trial.",
         "Lines: T = c x^k, a log-normal model fitted to all interval- and right-censored times at once, with a share that "
         "the event never comes to where the data ask for one (evaluator/scaling.py); the line is the median of the others. "
         "k with its 95 % interval, clusters are seeds.",

@@ -5,13 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.report.blocks import Section
 from deploy.rundir import to_json
+from deploy.studies.report import against as comparing
 from deploy.studies.report import curves, data, figures
 from deploy.studies.report.cautions import cautions, shown
 from deploy.studies.report.findings import Whom
 from deploy.studies.report.forest import forest
 from deploy.studies.report.material import Material, gather
-from deploy.studies.report.page import Contents, Drawn, page
+from deploy.studies.report.page import Contents, Drawn, figure, page
 from deploy.studies.report.plots import Drawing, inline, render
 from deploy.studies.report.ranking import Ranking, rank
 from deploy.studies.report.scales import Fit, fits
@@ -63,7 +65,8 @@ def write(
         (out / "tables" / f"{table.name}.tex").write_text(table.tex(), "utf-8")
     data.write(out / "data", material, laws, ranking)
     (out / "summary.json").write_text(_pretty(summary(material, laws, ranking)), "utf-8")
-    contents = Contents(material=material, fits=laws, ranking=ranking, figures=drawn, tables=made, against=None)
+    section = None if against is None else _against(material, gather(against, watts, told), out, told)
+    contents = Contents(material=material, fits=laws, ranking=ranking, figures=drawn, tables=made, against=section)
     index = out / "index.html"
     index.write_text(page(contents), "utf-8")
     return Written(index=index, material=material)
@@ -115,6 +118,20 @@ def _draw(drawing: Drawing, folder: Path, told: Told) -> Drawn:
         wide=inline(wide, drawing.name, drawing.title, narrow=False),
         narrow=inline(narrow, drawing.name, drawing.title, narrow=True),
     )
+
+
+def _against(ours: Material, theirs: Material, out: Path, told: Told) -> Section:
+    found = comparing.compare(ours, theirs)
+    table = comparing.table(found)
+    if found.rows:
+        (out / "tables" / "against.tex").write_text(table.tex(), "utf-8")
+        data.save(out / "data", "against", comparing.rows(found))
+    drawing = comparing.drawing(found)
+    blocks = [comparing.words(found)]
+    blocks += [] if drawing is None else [figure(ours, _draw(drawing, out / "figures", told))]
+    blocks += [table.html()] if found.rows else []
+    title = f"Against {theirs.design.title} ({theirs.design.name})"
+    return Section(name="against", title=title, blocks=blocks)
 
 
 def summary(material: Material, laws: Sequence[Fit], ranking: Ranking) -> Mapping[str, object]:
