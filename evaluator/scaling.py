@@ -105,7 +105,7 @@ def fit_censored(times: Times) -> PowerLaw | NotMeasurable:
     seen_N = np.isfinite(times.high_N)
     if because := _unfit(times.x_N, seen_N):
         return because
-    logs, middle = _logarithms(times)
+    logs, middle = logarithms(times)
     once_N = np.ones(len(seen_N))
     models = [(fit, found) for fit in (plain, with_never) if (found := fit(logs, once_N)) is not None]
     if not models:
@@ -172,7 +172,7 @@ def _unfit(x_N: Floats, seen_N: NDArray[np.bool_]) -> NotMeasurable | None:
     return None
 
 
-def _logarithms(times: Times) -> tuple[Logs, float]:
+def logarithms(times: Times) -> tuple[Logs, float]:
     """Both ends on a logarithmic scale, and what it is centred at.
 
     A time that is 0 at both ends came within the clock's first tick; so it is put before the least time that is not 0.

@@ -172,6 +172,12 @@ def finish(axes: Axes, stand: Stand, *, label: str) -> None:
         axes.minorticks_off()
     shown = values if len(values) <= 6 else values[:: -(-len(values) // 6)]
     axes.set_xticks(shown, [short(value) for value in shown])
+    if stand.axis.log and min(values) < max(values):
+        edge = (max(values) / min(values)) ** 0.06
+        axes.set_xlim(min(values) / edge, max(values) * edge)
+    elif min(values) < max(values):
+        edge = 0.06 * (max(values) - min(values))
+        axes.set_xlim(min(values) - edge, max(values) + edge)
 
 
 def _scale(axes: Axes, values: Sequence[float], which: Literal["x", "y"], *, log: bool) -> None:

@@ -44,6 +44,13 @@ def report_study(folder: Path, *, out: Path | None, against: Path | None, watts:
             against=against,
             told=lambda what: progress.update(task, description=what),
         )
+        if mlflow:
+            from deploy.studies.report.tracking import log
+
+            counts = log(
+                written.material, mlflow, written.index.parent, lambda what: progress.update(task, description=what)
+            )
+            progress.console.print(f"{counts[0]} trials logged to {mlflow}, {counts[1]} were there", markup=False)
     material = written.material
     for absent in material.absent:
         console.print(f"{absent.name} {absent.why}: {absent.reason}", markup=False, highlight=False)
