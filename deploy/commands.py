@@ -41,7 +41,7 @@ class ReportCommand:
     run_dirs: tyro.conf.Positional[tuple[Path, ...]]
     """Run directories, of finished or live runs; or one folder of a study."""
     out: Path = Path()
-    """HTML file; empty for report/report.html in the first run directory. Of a study: a folder; empty for its report/."""
+    """HTML file; empty for report/report.html in the first run directory. Of a study: a folder; empty for report/."""
     against: Path = Path()
     """Another study to compare a study with, variant by variant."""
     watts: float = 10.0
@@ -144,10 +144,10 @@ def report(words: list[str]) -> int:
         raise ConfigError("run_dirs", "", "must name a run directory")
     studies = [folder for folder in asked.run_dirs if (folder / "study.json").is_file()]
     if studies:
-        return _report_study(asked)
+        return _report_study(asked, studies)
     for name in ("against", "mlflow"):
         if (value := getattr(asked, name)) not in (Path(), ""):
-            raise ConfigError(name, str(value), "goes with the folder of a study (with study.json), not with run directories")
+            raise ConfigError(name, str(value), "goes with the folder of a study, not with run directories")
     for folder in asked.run_dirs:
         if not (folder / "evaluations.jsonl").is_file():
             raise ConfigError("run_dirs", str(folder), "must be a run directory with evaluations.jsonl")
@@ -157,18 +157,19 @@ def report(words: list[str]) -> int:
     return 0
 
 
-def _report_study(asked: ReportCommand) -> int:
+def _report_study(asked: ReportCommand, studies: list[Path]) -> int:
     if len(asked.run_dirs) > 1:
         raise ConfigError(
             "run_dirs",
             " ".join(map(str, asked.run_dirs)),
-            "must be one folder of a study alone: a study is not mixed with run directories or another study (--against)",
+            "must be one folder of a study alone: a study is not mixed with run directories or another study "
+            "(--against)",
         )
     from deploy.studies.report.command import report_study
 
     nothing = Path()
     return report_study(
-        asked.run_dirs[0],
+        studies[0],
         out=None if asked.out == nothing else asked.out,
         against=None if asked.against == nothing else asked.against,
         watts=asked.watts,

@@ -55,7 +55,7 @@ class Model:
 
     @property
     def slope(self) -> float:
-        """k."""
+        """K."""
         return float(self.at_P[1] / self.at_P[2])
 
     def bic(self, subjects: int) -> float:
@@ -78,8 +78,12 @@ def with_never(logs: Logs, weight_N: Floats, start: Floats | None = None) -> Mod
     if start is None:
         share = np.clip((weight * seen_N).sum() / weight.sum(), 0.02, 0.98)
         start = np.array([*_start(of.pick(seen_N)), log((1 - share) / share), 0.0], np.float64)
+
+    def misfit(at: Floats) -> tuple[float, Floats]:
+        return _never_likelihood(of, weight, at)
+
     found: Any = cast(Any, optimize).minimize(
-        lambda at: _never_likelihood(of, weight, at),
+        misfit,
         start,
         jac=True,
         method="L-BFGS-B",

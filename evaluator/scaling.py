@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.lifetimes import Logs, plain, with_never
-from evaluator.scores import NotMeasurable, Result, Score
+from evaluator.scores import NotMeasurable, Score
 from evaluator.times.contrasts import t_half
 
 LEAST_EVENTS = 5

@@ -1,7 +1,7 @@
 """Two studies side by side, variant by variant: paired where seed and stream are the same, and said so where not."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from math import exp, log, nan
 from typing import Any
@@ -109,7 +109,8 @@ def _pairing(a: Findings, b: Findings) -> str:
         seeds = ", ".join(str(a.condition.trials[one].seed) for one, _ in pairs)
         return f"{a.name}: {len(pairs)} pairs with the same seed and stream (seeds {seeds}) of {counts}."
     return (
-        f"{a.name}: no two trials share seed, checksum and salt of the stream, so a paired difference is refused; the two "
+        f"{a.name}: no two trials share seed, checksum and salt of the stream, so a paired difference is refused; "
+        "the two "
         f"stand side by side, unpaired, {counts}, and what differs may be the stream."
     )
 
@@ -145,11 +146,7 @@ def _log(result: Result) -> Result:
 
 def _adjusted(rows: Sequence[Row]) -> list[Row]:
     p = holm([row.difference.p if isinstance(row.difference, Difference) else nan for row in rows])
-    return [
-        Row(variant=row.variant, number=row.number, ours=row.ours, theirs=row.theirs, difference=row.difference, holm=of,
-            ratio=row.ratio)
-        for row, of in zip(rows, p, strict=True)
-    ]  # fmt: skip
+    return [replace(row, holm=of) for row, of in zip(rows, p, strict=True)]
 
 
 def _differing(
@@ -190,8 +187,10 @@ def drawing(found: Comparison) -> Drawing | None:
         name="against",
         title=f"{ours} minus {theirs}, variant by variant",
         caption=[
-            "Mean difference with its 95 % interval: circles are paired by seed on the same stream (t over pairs), squares "
-            "are unpaired (Welch), and there the streams may be what differs. Filled: p < 0.05 after Holm's adjustment for "
+            "Mean difference with its 95 % interval: circles are paired by seed on the same stream (t over pairs), "
+            "squares "
+            "are unpaired (Welch), and there the streams may be what differs. Filled: p < 0.05 after Holm's "
+            "adjustment for "
             "the variants of a panel.",
             *found.pairing,
         ],
@@ -224,7 +223,7 @@ def _label(number: str) -> str:
         return CATALOGUE[number].title
     what, whom, clock = number.split(".")
     kind = What(what) if what in set(What) else Half(what)
-    return f"{kind.title} of {whom}, {clock}"
+    return f"{kind.words} of {whom}, {clock}"
 
 
 def _difference(row: Row, reasons: Reasons) -> tuple[str, str, str]:
@@ -250,7 +249,8 @@ def words(found: Comparison) -> str:
         for field, (a, b) in found.differing.items()
     )
     differs = (
-        '<div class="table"><h3>What differs in study, code and configuration</h3><div class="scroll"><table><thead><tr>'
+        '<div class="table"><h3>What differs in study, code and configuration</h3><div class="scroll"><table><thead>'
+        "<tr>"
         f"<th>field</th><th>{escape(ours)}</th><th>{escape(theirs)}</th></tr></thead><tbody>{fields}</tbody></table></div>"
         "</div>"
         if fields
@@ -263,14 +263,18 @@ def rows(found: Comparison) -> list[dict[str, Any]]:
     """The numbers as plain rows."""
     made: list[dict[str, Any]] = []
     for row in found.rows:
-        known = isinstance(row.difference, Difference)
-        made.append({
-            "variant": row.variant, "number": row.number, "logarithm": row.ratio,
-            **{f"ours.{name}": value for name, value in ends(row.ours).items()},
-            **{f"theirs.{name}": value for name, value in ends(row.theirs).items()},
-            **{f"difference.{name}": value for name, value in ends(
-                row.difference.score if known else row.difference
-            ).items()},
-            "paired": row.difference.paired if known else None, "p_holm": row.holm,
-        })  # fmt: skip
+        of = row.difference
+        difference = ends(of.score if isinstance(of, Difference) else of)
+        made.append(
+            {
+                "variant": row.variant,
+                "number": row.number,
+                "logarithm": row.ratio,
+                **{f"ours.{name}": value for name, value in ends(row.ours).items()},
+                **{f"theirs.{name}": value for name, value in ends(row.theirs).items()},
+                **{f"difference.{name}": value for name, value in difference.items()},
+                "paired": of.paired if isinstance(of, Difference) else None,
+                "p_holm": row.holm,
+            }
+        )
     return made

@@ -5,10 +5,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, NullFormatter
 from matplotlib.transforms import offset_copy
 
@@ -134,7 +135,7 @@ def draw(axes: Axes, stand: Stand, of: Of, *, label: str, log: bool = False, eac
         _bound(axes, stand, of, across=across)
     finish(axes, stand, label=label)
     shown = [one for series in stand.series for one in series.findings]
-    results = [result for one in shown for result in (of(one), *(each(one) if each else []))]
+    results: list[Result] = [result for one in shown for result in [of(one), *(each(one) if each else ())]]
     _scale(axes, [result.value for result in results if isinstance(result, Score)], "x" if across else "y", log=log)
 
 
@@ -143,7 +144,9 @@ def _trials(axes: Axes, at: float, results: Sequence[Result], style: Sign, *, ac
     values = [result.value for result in results if isinstance(result, Score)]
     places = [at] * len(values)
     x, y = (values, places) if across else (places, values)
-    beside = offset_copy(axes.transData, axes.figure, x=0 if across else 5, y=-5 if across else 0, units="points")
+    beside = offset_copy(
+        axes.transData, cast(Figure, axes.figure), x=0 if across else 5, y=-5 if across else 0, units="points"
+    )
     axes.plot(x, y, marker=style.marker, markersize=3, markerfacecolor="none", markeredgewidth=0.7,
               color=style.colour, linestyle="none", transform=beside, zorder=1)  # fmt: skip
 
@@ -181,7 +184,7 @@ def finish(axes: Axes, stand: Stand, *, label: str) -> None:
 
 
 def _scale(axes: Axes, values: Sequence[float], which: Literal["x", "y"], *, log: bool) -> None:
-    """Scales the axis of the numbers; on a logarithmic one an interval down to the clock's first tick leaves the frame."""
+    """Scales the axis of the numbers; on a logarithmic one an interval down to the first tick leaves the frame."""
     limit = axes.set_xlim if which == "x" else axes.set_ylim
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
     positive = [value for value in values if value > 0]
@@ -194,8 +197,12 @@ def _scale(axes: Axes, values: Sequence[float], which: Literal["x", "y"], *, log
     low, high = max(low, min(positive) / 3), min(max(high, max(positive) * 1.2), max(positive) * 3)
     limit(low, high)
     scale = axes.xaxis if which == "x" else axes.yaxis
-    scale.set_major_formatter(FuncFormatter(lambda value, _: short(float(value))))
+    scale.set_major_formatter(FuncFormatter(_tick))
     scale.set_minor_formatter(NullFormatter() if high / low > 12 else _MINOR)
+
+
+def _tick(value: float, _: int | None) -> str:
+    return short(value)
 
 
 class _Minor(LogFormatterSciNotation):

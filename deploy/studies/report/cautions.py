@@ -25,7 +25,7 @@ def shown(material: Material, found: Sequence[Fit]) -> list[str]:
             continue
         k, low, high = law.exponent.value, law.exponent.low, law.exponent.high
         where = f" ({fit.series.name})" if fit.series.name else ""
-        time = f"{fit.what.title} of {fit.whom} experiences in {fit.clock}{where}"
+        time = f"{fit.what.words} of {fit.whom} experiences in {fit.clock}{where}"
         interval = f"k = {k:.2f} [{low:.2f}, {high:.2f}]".replace("-", "−")
         if low > 0 or high < 0:
             said.append(f"{time} {'grows' if k > 0 else 'falls'} with {fit.series.axis.label}: {interval}.")
@@ -54,7 +54,8 @@ def _trials(material: Material) -> list[str]:
     if not material.absent:
         return []
     return [
-        f"{len(material.trials)} of {asked} trials are in; what is missing may not be missing by chance (a variant that "
+        f"{len(material.trials)} of {asked} trials are in; what is missing may not be missing by chance (a variant "
+        "that "
         "fails often, fails for a reason)."
     ]
 
@@ -95,13 +96,15 @@ def _memory(material: Material) -> list[str]:
             if much:
                 of = "exposed" if whom is Whom.EXPOSED else "rehearsed"
                 said.append(
-                    f"{what.title} of {of} experiences: more than half were not seen to happen for {_list(much)}. A median "
+                    f"{what.words} of {of} experiences: more than half were not seen to happen for {_list(much)}. A "
+                    "median "
                     "is then missing or an extrapolation of the fitted law, and longer runs may tell another story."
                 )
             collapsed = [one.name for one, timed in parts if isinstance(timed, Timed) and timed.counts["collapse"]]
             if collapsed and whom is Whom.EXPOSED:
                 said.append(
-                    f"{what.title}: some networks collapsed before it happened ({_list(collapsed)}). Collapse competes with "
+                    f"{what.words}: some networks collapsed before it happened ({_list(collapsed)}). Collapse "
+                    "competes with "
                     "the event: curves and medians count it as censoring, so they tell what would be without it."
                 )
     narrow = [
@@ -111,7 +114,8 @@ def _memory(material: Material) -> list[str]:
     ]
     if narrow:
         said.append(
-            f"D at the last exposure is less than {LEAST_MARGIN:g} θ for {_list(narrow)}: noise decides there what counts "
+            f"D at the last exposure is less than {LEAST_MARGIN:g} θ for {_list(narrow)}: noise decides there what "
+            "counts "
             "as memorised, and T_forget is an upper bound (docs/measures.md, Calibration)."
         )
     ceiling = [one.name for one in material.findings if one.near_ceiling]
@@ -125,7 +129,8 @@ def _health(material: Material) -> list[str]:
     if not sick:
         return []
     return [
-        f"Unhealthy versions (RankMe or deviation of features below the guardrail's limits) in {_list(sick)}: their memory "
+        f"Unhealthy versions (RankMe or deviation of features below the guardrail's limits) in {_list(sick)}: their "
+        "memory "
         "does not count, and their probes may be those of a collapsed network."
     ]
 
@@ -153,12 +158,15 @@ def _laws(material: Material, found: Sequence[Fit]) -> list[str]:
     if found:
         count = max(len(fit.series.findings) for fit in found)
         said.append(
-            f"T = c x^k is the first form that is tried, on {count} levels; a floor, T = c x^k + T∞, could hardly be told "
-            "from it with so few. Where the learning rate was not tuned for each level, level and tuning are confounded."
+            f"T = c x^k is the first form that is tried, on {count} levels; a floor, T = c x^k + T∞, could hardly be "
+            "told "
+            "from it with so few. Where the learning rate was not tuned for each level, level and tuning are "
+            "confounded."
         )
         if any(not fit.series.paired for fit in found):
             said.append(
-                "Levels of an axis saw different streams, so exponents there rest on unpaired trials, and hold whatever "
+                "Levels of an axis saw different streams, so exponents there rest on unpaired trials, and hold "
+                "whatever "
                 "else differs between the streams."
             )
     if any(isinstance(one.times.get((What.T_FORGET, Whom.EXPOSED)), Timed) for one in material.findings):

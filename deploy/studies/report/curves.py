@@ -66,7 +66,8 @@ def survival(material: Material, whom: Whom) -> Drawing | None:
         title=f"Survival: not yet memorised, not yet forgotten; {of}",
         caption=[
             "Kaplan–Meier on midpoints of the intervals between measurements, all seeds of a level pooled, collapse "
-            "counted as censoring. Left from capture, right from the last exposure. Bands: 95 %, jackknife-t over seeds. "
+            "counted as censoring. Left from capture, right from the last exposure. Bands: 95 %, jackknife-t over "
+            "seeds. "
             "Where a curve ends, nobody was followed longer.",
             counted(material),
         ],
@@ -88,8 +89,8 @@ def _paint_survival(axes: Axes, *, members: Sequence[Findings], what: What, whom
         value = np.concatenate([[1.0], curve.value_T, [curve.value_T[-1]]])
         axes.step(time, value, where="post", color=style.colour, linestyle=style.line, label=one.name)
         if np.isfinite(curve.low_T).any():
-            band = [np.concatenate([[1.0], ends, [ends[-1]]]) for ends in (curve.low_T, curve.high_T)]
-            axes.fill_between(time, *band, step="post", color=style.colour, alpha=0.12, linewidth=0)
+            low, high = (np.concatenate([[1.0], ends, [ends[-1]]]) for ends in (curve.low_T, curve.high_T))
+            axes.fill_between(time, low, high, step="post", color=style.colour, alpha=0.12, linewidth=0)
         places = np.linspace(0, len(time) - 1, 6).astype(int)[1:]
         axes.plot(time[places], value[places], linestyle="none", marker=style.marker, color=style.colour, markersize=4)
     axes.set_ylim(-0.02, 1.03)
@@ -106,7 +107,8 @@ def retention(material: Material) -> Drawing | None:
         "retention",
         "What is left of a memory, by time since the last exposure",
         [
-            "Sum of D over memorised experiences ÷ sum of their levels at the last exposure, in bins of age with equally "
+            "Sum of D over memorised experiences ÷ sum of their levels at the last exposure, in bins of age with "
+            "equally "
             "many measurements: one half of the frames gives the level, the other D, so the same noise is not in both. "
             "Bars: 95 %, jackknife-t over seeds. A mean over experiences: single ones may forget all at once.",
         ],
@@ -122,8 +124,10 @@ def contrasts(material: Material) -> Drawing | None:
         "contrasts",
         "Contrasts over the stream",
         [
-            "Left: episodic D, bits of what was trained on minus withheld blocks of the same visit, at the same version; "
-            "memory of these very moments. Right: difference of differences of visited and placebo worlds; knowledge of "
+            "Left: episodic D, bits of what was trained on minus withheld blocks of the same visit, at the same "
+            "version; "
+            "memory of these very moments. Right: difference of differences of visited and placebo worlds; knowledge "
+            "of "
             "the place. Mean over seeds, bands are 95 % t-intervals over seeds.",
         ],
         [

@@ -1,9 +1,9 @@
 """The numbers behind the figures, as CSV and Parquet: one row a thing, one file a kind of thing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -40,10 +40,10 @@ def write(folder: Path, material: Material, found: Sequence[Fit], ranking: Ranki
 def save(folder: Path, name: str, rows: Rows) -> list[Path]:
     """Writes rows as CSV and as Parquet; the columns are those of any row, in the order of their first sight."""
     names = list(dict.fromkeys(key for row in rows for key in row))
-    table = pa.table({key: [_plain(row.get(key)) for row in rows] for key in names})
+    table: Any = cast(Any, pa).table({key: [_plain(row.get(key)) for row in rows] for key in names})
     paths = [folder / f"{name}.csv", folder / f"{name}.parquet"]
-    pa_csv.write_csv(table, paths[0])
-    pa_parquet.write_table(table, paths[1])
+    cast(Any, pa_csv).write_csv(table, paths[0])
+    cast(Any, pa_parquet).write_table(table, paths[1])
     return paths
 
 
@@ -131,7 +131,7 @@ def _points(one: Findings, curve: str, *columns: Any) -> Iterable[dict[str, Any]
         yield {**_of(one), "curve": curve, "seconds": at, "value": value, "low": low, "high": high}
 
 
-def _versions(one: Findings) -> Iterable[Mapping[str, Any]]:
+def _versions(one: Findings) -> Iterable[dict[str, Any]]:
     for trial, versions in zip(one.condition.trials, one.versions, strict=True):
         for version in versions:
             yield {"trial": trial.name, **_of(one), "seed": trial.seed, **version}

@@ -35,8 +35,19 @@ def take[T](row: Row, name: str, kind: type[T]) -> T:
 def take_number(row: Row, name: str) -> float:
     """Takes a number; NaN where it is missing, null or not finite."""
     value = row.get(name)
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    return float(value) if usable else float("nan")
+    if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
+        return float(value)
+    return float("nan")
+
+
+def take_list(row: Row, name: str) -> list[Any]:
+    """Takes a list."""
+    return cast("list[Any]", take(row, name, list))
+
+
+def take_row(row: Row, name: str) -> Row:
+    """Takes an object."""
+    return cast(Row, take(row, name, dict))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,12 +192,12 @@ def _design(folder: Path, row: Row) -> Design:
         rate=take_number(row, "rate"),
         preset=str(row.get("preset") or ""),
         scale=str(row.get("scale") or ""),
-        seeds=[take({"seeds": seed}, "seeds", int) for seed in take(row, "seeds", list)],
+        seeds=[take({"seeds": seed}, "seeds", int) for seed in take_list(row, "seeds")],
         bound=_name(row, "bound"),
         reference=_name(row, "reference"),
-        axes=[_axis(axis) for axis in take(row, "axes", list)],
-        variants=[_variant(variant) for variant in take(row, "variants", list)],
-        trials=[take({"trials": name}, "trials", str) for name in take(row, "trials", list)],
+        axes=[_axis(axis) for axis in take_list(row, "axes")],
+        variants=[_variant(variant) for variant in take_list(row, "variants")],
+        trials=[take({"trials": name}, "trials", str) for name in take_list(row, "trials")],
         command=str(row.get("command") or ""),
         code=str(row.get("code") or ""),
     )
@@ -202,8 +213,8 @@ def _name(row: Row, name: str) -> str | None:
 
 
 def _axis(row: Any) -> Axis:
-    of = take({"axes": row}, "axes", dict)
-    levels = [take({"levels": level}, "levels", dict) for level in take(of, "levels", list)]
+    of = take_row({"axes": row}, "axes")
+    levels = [take_row({"levels": level}, "levels") for level in take_list(of, "levels")]
     numeric = take(of, "numeric", bool)
     found = [Level(name=take(level, "name", str), value=take_number(level, "value")) for level in levels]
     known = [level.value for level in found if isfinite(level.value)]
@@ -218,8 +229,8 @@ def _axis(row: Any) -> Axis:
 
 
 def _variant(row: Any) -> Variant:
-    of = take({"variants": row}, "variants", dict)
-    levels = take(of, "levels", dict)
+    of = take_row({"variants": row}, "variants")
+    levels = take_row(of, "levels")
     return Variant(
         name=take(of, "name", str),
         levels={str(axis): str(level) for axis, level in levels.items()},

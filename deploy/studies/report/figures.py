@@ -1,6 +1,7 @@
 """The figures of a study, each with a caption that says what, how, and of how much."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from matplotlib.axes import Axes
@@ -38,42 +39,56 @@ def seeds_said(material: Material) -> str:
 def times(material: Material, found: Sequence[Fit], whom: Whom) -> list[Drawing]:
     """T_mem and T_forget against each axis, in seconds and in steps."""
     of = _OF[whom]
-    counts = "; ".join(f"{what.title}: {listed}" for what in What if (listed := _counts(material, what, whom)))
+    counts = "; ".join(f"{what.words}: {listed}" for what in What if (listed := _counts(material, what, whom)))
     said = [
         f"Large signs: Kaplan–Meier medians of {of} of all seeds, collapse counted as censoring, with 95 % jackknife-t "
-        "intervals over seeds (an arrow is an open end; what leaves the frame is in the table). Small hollow signs: the same "
+        "intervals over seeds (an arrow is an open end; what leaves the frame is in the table). Small hollow signs: "
+        "the same "
         "of each trial.",
-        "Lines: T = c x^k, a log-normal model fitted to all interval- and right-censored times at once, with a share that "
-        "the event never comes to where the data ask for one (evaluator/scaling.py); the line is the median of the others. "
+        "Lines: T = c x^k, a log-normal model fitted to all interval- and right-censored times at once, with a share "
+        "that "
+        "the event never comes to where the data ask for one (evaluator/scaling.py); the line is the median of the "
+        "others. "
         "k with its 95 % interval, clusters are seeds.",
         f"{counted(material)} Events/experiences by level – {counts}.",
     ]
-    return _times(
-        material, found, whom, tuple(What), f"times-{whom}", f"Time until memorised and until forgotten: {of}", said
-    )
+    title = f"Time until memorised and until forgotten: {of}"
+    return _times(material, found, _Asked(whom, tuple(What), f"times-{whom}", title, said))
 
 
 def half_times(material: Material, found: Sequence[Fit], whom: Whom) -> list[Drawing]:
     """Half-times of the mean contrast against each axis."""
     said = [
-        f"How fast D of {_OF[whom]} is learned and lost on average, where single experiences are too noisy for a T_mem: "
-        "first age at which the mean, fitted to rise alone, is half of its level while trained on; first time since the last "
-        "exposure at which the mean, fitted to fall alone, is half of it. Large signs: all trials, 95 % percentile intervals "
+        f"How fast D of {_OF[whom]} is learned and lost on average, where single experiences are too noisy for a "
+        "T_mem: "
+        "first age at which the mean, fitted to rise alone, is half of its level while trained on; first time since "
+        "the last "
+        "exposure at which the mean, fitted to fall alone, is half of it. Large signs: all trials, 95 % percentile "
+        "intervals "
         "of a bootstrap of runs and their visits, too narrow with few seeds. Small hollow signs: each trial.",
         "Lines: T = c x^k by least squares on the logarithms of the half-times of the trials.",
         counted(material),
     ]
     title = f"Half-times of the mean contrast: {_OF[whom]}"
-    return _times(material, found, whom, tuple(Half), f"half-times-{whom}", title, said)
+    return _times(material, found, _Asked(whom, tuple(Half), f"half-times-{whom}", title, said))
 
 
 _OF = {Whom.EXPOSED: "all exposed experiences", Whom.REHEARSED: "experiences rehearsed on purpose"}
 
 
-def _times(
-    material: Material, found: Sequence[Fit], whom: Whom, kinds: Sequence[What | Half], name: str, title: str,
-    caption: Sequence[str],
-) -> list[Drawing]:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which times are drawn, and what is said of them."""
+
+    whom: Whom
+    kinds: Sequence[What | Half]
+    name: str
+    title: str
+    caption: Sequence[str]
+
+
+def _times(material: Material, found: Sequence[Fit], asked: _Asked) -> list[Drawing]:
+    whom, kinds = asked.whom, asked.kinds
     drawings: list[Drawing] = []
     for stand in stands(material, None):
         if not any(
@@ -85,7 +100,7 @@ def _times(
             continue
         panels = [
             Panel(
-                title=f"{what.title}, {_UNIT[clock]}",
+                title=f"{what.words}, {_UNIT[clock]}",
                 paint=partial(_paint_times, stand=stand, what=what, whom=whom, clock=clock, fits=found),
                 rows=stand.rows,
             )
@@ -93,7 +108,7 @@ def _times(
             for clock in (Clock.SECONDS, Clock.STEPS)
         ]
         missing = [
-            f"{what.title} of {one.name}: {result.because}"
+            f"{what.words} of {one.name}: {result.because}"
             for what in kinds
             for one in material.findings
             if isinstance(result := one.time(what, whom, Clock.SECONDS), NotMeasurable)
@@ -101,13 +116,13 @@ def _times(
         ]
         drawings.append(
             Drawing(
-                name=f"{name}-{stand.axis.name}",
-                title=f"{title}, by {stand.axis.label}",
+                name=f"{asked.name}-{stand.axis.name}",
+                title=f"{asked.title}, by {stand.axis.label}",
                 panels=panels,
                 missing=missing,
-                caption=[text for text in caption if stand.axis.numeric or not text.startswith("Lines")],
+                caption=[text for text in asked.caption if stand.axis.numeric or not text.startswith("Lines")],
                 shared=not stand.axis.numeric,
-            )  # fmt: skip
+            )
         )
     return drawings
 
@@ -132,36 +147,53 @@ def _counts(material: Material, what: What, whom: Whom) -> str:
     return ", ".join(parts)
 
 
-def by_level(
-    material: Material, ranking: Ranking, name: str, title: str, keys: Sequence[str], caption: str, *,
-    columns: int = 2, log: bool = False,
-) -> list[Drawing]:  # fmt: skip
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """Numbers that are drawn together.
+
+    Attributes:
+        name: Name of the figure's files.
+        title: What it shows.
+        keys: The numbers.
+        caption: How they are computed.
+        log: Whether on a logarithmic scale.
+    """
+
+    name: str
+    title: str
+    keys: Sequence[str]
+    caption: str
+    log: bool = False
+
+
+def by_level(material: Material, ranking: Ranking, group: Group) -> list[Drawing]:
     """Means over seeds of some numbers by level, one panel each, one figure an axis."""
     drawings: list[Drawing] = []
-    followed = all(key.startswith(("memory.", "continual.")) for key in keys)
+    followed = all(key.startswith(("memory.", "continual.")) for key in group.keys)
     for stand in stands(material, None if followed else ranking.bound):
-        shown = [key for key in keys if any(isinstance(one.over_seeds(key), Score) for one in material.findings)]
+        shown = [key for key in group.keys if any(isinstance(one.over_seeds(key), Score) for one in material.findings)]
         missing = [
             f"{CATALOGUE[key].label} of {one.name}: {result.because}"
-            for key in keys
+            for key in group.keys
             for one in material.findings
             if isinstance(result := one.over_seeds(key), NotMeasurable) and not _beside(one, key)
         ]
-        if shown:
-            panels = [
-                Panel(title=_heading(key), paint=partial(_paint_level, stand=stand, key=key, log=log), rows=stand.rows)
-                for key in shown
-            ]
+        panels = [
+            Panel(
+                title=_heading(key), paint=partial(_paint_level, stand=stand, key=key, log=group.log), rows=stand.rows
+            )
+            for key in shown
+        ]
+        if panels:
             drawings.append(
                 Drawing(
-                    name=f"{name}-{stand.axis.name}",
-                    title=f"{title}, by {stand.axis.label}",
-                    columns=columns,
-                    caption=[caption, f"{seeds_said(material)} {counted(material)}"],
+                    name=f"{group.name}-{stand.axis.name}",
+                    title=f"{group.title}, by {stand.axis.label}",
+                    caption=[group.caption, f"{seeds_said(material)} {counted(material)}"],
                     panels=panels,
                     missing=missing,
                     shared=not stand.axis.numeric,
-                )  # fmt: skip
+                )
             )
     return drawings
 
@@ -239,33 +271,57 @@ def _paint_probe(axes: Axes, *, stand: Stand, task: Task) -> None:
              names=names, beside=(number, 3))  # fmt: skip
 
 
-CONTINUAL = tuple(
-    q.continual(metric)
-    for metric in (
-        Metric.GAP_DEPTH,
-        Metric.GAP_DEPTH_UNSEEN,
-        Metric.FORGETTING,
-        Metric.FORGETTING_UNSEEN,
-        Metric.BWT,
-        Metric.ACC,
-    )
+MEMORY = Group(
+    name="memory",
+    title="Memory",
+    keys=(q.EPISODIC, q.WORLD, q.MEMORISED, q.MEMORISED_REHEARSED),
+    caption=(
+        "Episodic D: bits of what was trained on minus withheld blocks of the same visit. World contrast: "
+        "difference of"
+    ),
+    "differences of visited and placebo worlds. Share memorised: experiences with D ≥ θ at two measurements in a row "
+    "of a "
+    "healthy version, of all that have a control.",
 )
-MEMORY = (q.EPISODIC, q.WORLD, q.MEMORISED, q.MEMORISED_REHEARSED)
-HEALTH = (q.RANKME, q.FEATURE_STD, q.DORMANT, q.UNHEALTHY)
-COMPUTE = (q.FLOPS, q.CPU, q.IMAGES_A_SECOND, q.ENERGY)
-MEMORY_SAID = (
-    "Episodic D: bits of what was trained on minus withheld blocks of the same visit. World contrast: difference of "
-    "differences of visited and placebo worlds. Share memorised: experiences with D ≥ θ at two measurements in a row of a "
-    "healthy version, of all that have a control."
+CONTINUAL = Group(
+    name="continual",
+    title="Stability gap and forgetting of places",
+    keys=tuple(
+        q.continual(metric)
+        for metric in (
+            Metric.GAP_DEPTH,
+            Metric.GAP_DEPTH_UNSEEN,
+            Metric.FORGETTING,
+            Metric.FORGETTING_UNSEEN,
+            Metric.BWT,
+            Metric.ACC,
+        )
+    ),
+    caption=(
+        "Stability gap: mean fall of the place accuracy of known worlds after a change of world (De Lange et al. "
+        "2023)."
+    ),
+    "Forgetting: mean over worlds of best task end − end (Chaudhry et al. 2018). Both are extremes of noisy numbers "
+    "and so "
+    "above 0 where nothing is forgotten; worlds never visited, beside them, show by how much. BWT: Lopez-Paz & "
+    "Ranzato 2017.",
 )
-CONTINUAL_SAID = (
-    "Stability gap: mean fall of the place accuracy of known worlds after a change of world (De Lange et al. 2023). "
-    "Forgetting: mean over worlds of best task end − end (Chaudhry et al. 2018). Both are extremes of noisy numbers and so "
-    "above 0 where nothing is forgotten; worlds never visited, beside them, show by how much. BWT: Lopez-Paz & Ranzato 2017."
+HEALTH = Group(
+    name="health",
+    title="Health of the features",
+    keys=(q.RANKME, q.FEATURE_STD, q.DORMANT, q.UNHEALTHY),
+    caption=(
+        "Of the pooled features of the probe set at the last version: RankMe (effective dimensions), deviation, "
+        "share of"
+    ),
+    "dimensions that hardly react; and how many versions failed the guardrail's limits. A collapse lowers the loss "
+    "and means "
+    "nothing was learned; a high rank is no quality.",
 )
-HEALTH_SAID = (
-    "Of the pooled features of the probe set at the last version: RankMe (effective dimensions), deviation, share of "
-    "dimensions that hardly react; and how many versions failed the guardrail's limits. A collapse lowers the loss and means "
-    "nothing was learned; a high rank is no quality."
+COMPUTE = Group(
+    name="compute",
+    title="Computation of a trial",
+    keys=(q.FLOPS, q.CPU, q.IMAGES_A_SECOND, q.ENERGY),
+    caption="Computation of a whole trial; energy is CPU seconds × the watts of a busy core, an estimate.",
+    log=True,
 )
-COMPUTE_SAID = "Computation of a whole trial; energy is CPU seconds × the watts of a busy core, an estimate."

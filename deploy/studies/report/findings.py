@@ -18,9 +18,9 @@ from evaluator.seeds import over_seeds
 from evaluator.times.analysis import Analysis, Found, durations_of
 from evaluator.times.contrasts import mean_at, world_contrast
 from evaluator.times.events import Outcome
-from evaluator.times.population import Course, course
+from evaluator.times.population import Course, Which, course
 from evaluator.times.retention import LEAST_IN_BIN, ages
-from evaluator.times.study import Clock, Floats, Study
+from evaluator.times.study import Clock, Flags, Floats, Run, Study
 from evaluator.times.survival import Curve, Durations, leave_one_out, median, survival_curve, t_interval
 from evaluator.times.telling import OUTCOMES
 from evaluator.times.threshold import Threshold
@@ -43,7 +43,7 @@ class What(StrEnum):
     """From the last exposure to half of the level."""
 
     @property
-    def title(self) -> str:
+    def words(self) -> str:
         """How it is written."""
         return "T_mem" if self is What.T_MEM else "T_forget"
 
@@ -57,7 +57,7 @@ class Half(StrEnum):
     """From the last exposure to half of it."""
 
     @property
-    def title(self) -> str:
+    def words(self) -> str:
         """How it is written."""
         return "Half-time of learning" if self is Half.RISE else "Half-time of forgetting"
 
@@ -250,9 +250,9 @@ def _timed(analysis: Analysis, found: Found | NotMeasurable, what: What) -> Time
 
 def _halves(analysis: Analysis) -> dict[tuple[Whom, Clock], Halves]:
     runs, contrasts = analysis.study.runs, analysis.contrasts
-    whom = {Whom.EXPOSED: lambda run: np.ones(len(run.names), bool)}
+    whom: dict[Whom, Which] = {Whom.EXPOSED: _all}
     if any(run.rehearsed_E.any() for run in runs):
-        whom[Whom.REHEARSED] = lambda run: run.rehearsed_E
+        whom[Whom.REHEARSED] = _rehearsed
     return {
         (of, clock): Halves(
             pooled=course(runs, contrasts, clock=clock, which=which),
@@ -264,6 +264,14 @@ def _halves(analysis: Analysis) -> dict[tuple[Whom, Clock], Halves]:
         for of, which in whom.items()
         for clock in CLOCKS
     }
+
+
+def _all(run: Run) -> Flags:
+    return np.ones(len(run.names), bool)
+
+
+def _rehearsed(run: Run) -> Flags:
+    return run.rehearsed_E
 
 
 def _shares(analysis: Analysis, number: int) -> dict[str, Result]:
@@ -322,11 +330,10 @@ def _line(each: Sequence[Mapping[int, Result]], moments: Sequence[Mapping[int, f
         mean = over_seeds(known)
         assert isinstance(mean, Score)
         time = float(np.mean([of[version] for of in moments if version in of]))
-        ends = (np.nan if end is None else end for end in (mean.low, mean.high))
-        rows.append((time, mean.value, *ends))
+        rows.append((time, mean.value, _or_nan(mean.low), _or_nan(mean.high)))
     if not rows:
-        return next((r for results in each for r in reversed(results.values()) if isinstance(r, NotMeasurable)),
-                    NotMeasurable("no version was measured"))  # fmt: skip
+        reasons = [result for results in each for result in results.values() if isinstance(result, NotMeasurable)]
+        return reasons[-1] if reasons else NotMeasurable("no version was measured")
     table = np.array(rows, np.float64)
     return Line(at=table[:, 0], value=table[:, 1], low=table[:, 2], high=table[:, 3])
 
@@ -366,7 +373,10 @@ def _retention(analysis: Analysis) -> Line | NotMeasurable:
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio_R = (weight_RN @ left[use]) / (weight_RN @ level[use])
         low, high = t_interval(ratio_R, len(weight_RN) - 1)
-        ends = (np.nan if end is None else end for end in (low, high))
-        rows.append((float(age[use].mean()), float(ratio_R[0]), *ends))
+        rows.append((float(age[use].mean()), float(ratio_R[0]), _or_nan(low), _or_nan(high)))
     table = np.array(rows, np.float64)
     return Line(at=table[:, 0], value=table[:, 1], low=table[:, 2], high=table[:, 3])
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -42,7 +42,8 @@ def forest(material: Material, ranking: Ranking) -> Drawing | None:
         name="ranking",
         title=f"Every variant minus {reference.name}",
         caption=[
-            f"Differences to {reference.name} with the same seed and the same stream, mean and 95 % t-interval over seeds; "
+            f"Differences to {reference.name} with the same seed and the same stream, mean and 95 % t-interval over "
+            "seeds; "
             "order: mean gain over random-init in world, place and depth. Filled: p < 0.05 after Holm's adjustment for "
             "all variants of a panel; hollow: not. The panels are not adjusted for each other.",
             counted(material),
@@ -80,8 +81,8 @@ def _paint(axes: Axes, *, of: Mapping[str, Cell], names: Sequence[str], key: str
         bar(axes, place, difference.score, style, across=True)
         sure = isfinite(adjusted) and adjusted < 0.05
         if not sure:
-            axes.plot([difference.score.value], [place], marker=style.marker, color=style.colour, markerfacecolor="white",
-                      linestyle="none", zorder=4)  # fmt: skip
+            hollow = {"marker": style.marker, "color": style.colour, "markerfacecolor": "white", "linestyle": "none"}
+            axes.plot([difference.score.value], [place], zorder=4, **hollow)  # pyright: ignore[reportArgumentType]
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)

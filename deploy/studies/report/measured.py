@@ -103,11 +103,11 @@ def _probes(heads: Sequence[Row]) -> dict[str, Result]:
             found[q.probe(task, encoder)] = read_score(_at(last, "probes", task, encoder))
         gained = read_score(_at(last, "gains", task))
         before, after = (read_score(_at(head, "probes", task, EncoderName.TRAINED)) for head in (first, last))
-        if isinstance(gained, NotMeasurable) and isinstance(before, Score) and isinstance(after, Score):
-            if first.get("step") == 0:  # before the first step the network is the random one
-                gained = Score(
-                    value=after.value - before.value, low=None, high=None, frames=after.frames, clusters=after.clusters
-                )
+        untrained = first.get("step") == 0  # before the first step the network is the random one
+        if isinstance(gained, NotMeasurable) and isinstance(before, Score) and isinstance(after, Score) and untrained:
+            gained = Score(
+                value=after.value - before.value, low=None, high=None, frames=after.frames, clusters=after.clusters
+            )
         found[q.gain(task)] = gained
     return found
 

@@ -13,6 +13,7 @@ from deploy.studies.report.plots import Drawing
 from deploy.studies.report.ranking import Ranking
 from deploy.studies.report.scales import Fit
 from deploy.studies.report.tables import Table, energy_said
+from evaluator.scores import NotMeasurable
 
 _MORE = """
 figure .paper { background: #fff; border-radius: 6px; padding: 10px; border: 1px solid var(--line); }
@@ -72,8 +73,11 @@ def page(contents: Contents) -> str:
         _section(contents, "compute", "Computation", energy_said(material), tables=("compute",)),
         *([contents.against] if contents.against else []),
         _meaning(contents),
-        Section(name="trials", title="All trials", blocks=[contents.tables["trials"].html()] if "trials" in contents.tables
-                else []),
+        Section(
+            name="trials",
+            title="All trials",
+            blocks=[contents.tables[name].html() for name in ("trials",) if name in contents.tables],
+        ),
     ]  # fmt: skip
     return _document(material, sections)
 
@@ -86,9 +90,11 @@ def figure(material: Material, drawn: Drawn) -> str:
     if drawing.missing:
         items = "".join(f"<li>{escape(text)}</li>" for text in drawing.missing)
         open_ = " open" if len(drawing.missing) <= 3 else ""
-        said += f'<details class="why"{open_}><summary>Not measurable: {len(drawing.missing)}</summary><ul>{items}</ul></details>'
+        summary = f"<summary>Not measurable: {len(drawing.missing)}</summary>"
+        said += f'<details class="why"{open_}>{summary}<ul>{items}</ul></details>'
     return (
-        f'<figure id="figure-{drawing.name}"><h3>{escape(drawing.title)}</h3><div class="paper">{drawn.wide}{drawn.narrow}'
+        f'<figure id="figure-{drawing.name}"><h3>{escape(drawing.title)}</h3>'
+        f'<div class="paper">{drawn.wide}{drawn.narrow}'
         f"</div><figcaption>{said}</figcaption></figure>"
     )
 
@@ -124,9 +130,12 @@ def _why(contents: Contents, name: str) -> str:
         return "the study names no reference that has a trial; the table shows every variant by itself"
     if name in ("times", "memory"):
         reasons = [
-            timed.because for one in material.findings for timed in one.times.values() if hasattr(timed, "because")
-        ]  # pyright: ignore[reportAttributeAccessIssue]
-        return str(reasons[0]) if reasons else "no experience was measured"
+            timed.because
+            for one in material.findings
+            for timed in one.times.values()
+            if isinstance(timed, NotMeasurable)
+        ]
+        return reasons[0] if reasons else "no experience was measured"
     return "the rows of the trials do not hold it, or no trial has both numbers of a pair"
 
 
@@ -163,8 +172,8 @@ def _document(material: Material, sections: Sequence[Section]) -> str:
 <main>
 {body}
 </main>
-<footer><p>Every figure is beside this page as SVG and PDF (figures/), every number as CSV and Parquet (data/), every table
-as LaTeX (tables/). Formulas and sources: docs/measures.md.</p></footer>
+<footer><p>Every figure is beside this page as SVG and PDF (figures/), every number as CSV and Parquet (data/), every
+table as LaTeX (tables/). Formulas and sources: docs/measures.md.</p></footer>
 </body>
 </html>
 """

@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from math import isfinite
+from typing import Any
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -28,7 +30,7 @@ _DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2)
 _PATHS, _DECIMALS = re.compile(r' d="[^"]*"'), re.compile(r"(\d+\.\d\d)\d+")
 WIDE, NARROW = 8.4, 3.7
 """Widths, inches."""
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
     "pdf.compression": 6,
@@ -81,7 +83,7 @@ class Sign:
 
     @property
     def line(self) -> tuple[int, tuple[float, ...]] | str:
-        """matplotlib's style of the line."""
+        """Matplotlib's style of the line."""
         return (0, self.dash) if self.dash else "-"
 
 
@@ -130,7 +132,8 @@ class Drawing:
 
 def render(drawing: Drawing, *, narrow: bool = False) -> tuple[str, bytes]:
     """Draws a figure once, as SVG and as PDF."""
-    with mpl.rc_context(STYLE | {"svg.hashsalt": drawing.name}):
+    style: dict[Any, Any] = STYLE | {"svg.hashsalt": drawing.name}
+    with mpl.rc_context(style):
         figure = _figure(drawing, narrow=narrow)
         vector, paper = io.BytesIO(), io.BytesIO()
         FigureCanvasSVG(figure).print_svg(vector, metadata={"Date": None, "Creator": None, "Title": drawing.title})
@@ -174,7 +177,7 @@ def _figure(drawing: Drawing, *, narrow: bool) -> Figure:
             cell.tick_params(labelleft=False)
     for cell in cells[len(drawing.panels) :]:
         cell.set_axis_off()
-    entries: dict[str, object] = {}
+    entries: dict[str, Artist] = {}
     for cell in cells:
         for handle, label in zip(*cell.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
@@ -210,8 +213,9 @@ def bar(axes: Axes, at: float, score: Result, style: Sign, *, label: str = "", a
         if end is None:
             way = (12 * direction, 0) if across else (0, 12 * direction)
             arrow = {"arrowstyle": "<-", "color": style.colour, "shrinkA": 0, "shrinkB": 3}
-            axes.annotate("", xy=(high if direction > 0 else low, at) if across else (at, high if direction > 0 else low),
-                          xytext=way, textcoords="offset points", arrowprops=arrow)  # fmt: skip
+            tip = high if direction > 0 else low
+            where = (tip, at) if across else (at, tip)
+            axes.annotate("", xy=where, xytext=way, textcoords="offset points", arrowprops=arrow)
         else:
             where = (end, at) if across else (at, end)
             axes.plot(

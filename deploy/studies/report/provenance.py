@@ -27,12 +27,13 @@ def facts(material: Material) -> str:
     counts = Counter(absent.why for absent in material.absent)
     done = f"{len(trials)} of {len(design.trials)} done"
     state = ", ".join([done, *(f"{count} {why}" for why, count in sorted(counts.items()))])
+    seeds = ", ".join(map(str, design.seeds))
     rate = f", {short(design.rate)} FLOP/s" if design.match == "clock" and design.rate == design.rate else ""
     rows = {
         "Question": design.question or "not written down",
         "Varied": "; ".join(_axis(material)) or "variants, on no axis",
         "Matched by": _MATCHES.get(design.match, design.match or "not said") + rate,
-        "Trials": f"{state}; {len(design.variants)} variants × {len(design.seeds)} seeds ({', '.join(map(str, design.seeds))})",
+        "Trials": f"{state}; {len(design.variants)} variants × {len(design.seeds)} seeds ({seeds})",
         "Bound, reference": f"{design.bound or 'no i.i.d. bound'}, {design.reference or 'no reference'}",
         "Streams": "; ".join(_streams(trials)) or "none yet",
         "Made with": f"preset {design.preset or '–'}, scale {design.scale or '–'}; planned by {design.code or '–'}, "
@@ -67,7 +68,8 @@ def _streams(trials: Iterable[Trial]) -> list[str]:
         numbers = members[0].numbers
         frames, seconds, fps = (numbers.get(f"stream.{name}", float("nan")) for name in ("frames", "seconds", "fps"))
         said.append(
-            f"{members[0].recording or 'recording'}, checksum {digest}, salt {salt}, {frames:.0f} frames in {seconds:.0f} s "
+            f"{members[0].recording or 'recording'}, checksum {digest}, salt {salt}, {frames:.0f} frames in "
+            f"{seconds:.0f} s "
             f"at {fps:g} a second: {len(members)} trials"
         )
     return said

@@ -14,7 +14,6 @@ from evaluator.scores import NotMeasurable, Score
 from evaluator.times.events import Outcome
 from evaluator.times.study import Clock, Floats
 
-
 _BELOW = NotMeasurable("the axis has a place at or below 0, where a power law has none")
 
 

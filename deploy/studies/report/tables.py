@@ -20,10 +20,12 @@ from evaluator.scores import NotMeasurable, Result, Score
 from evaluator.seeds import Difference
 from evaluator.times.threshold import Threshold
 
-_TEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "−": "$-$", "–": "--", "×": r"$\times$", "θ": r"$\theta$",
-        "²": r"$^2$", "≥": r"$\geq$", "…": r"\dots{}", "÷": r"$\div$", "Δ": r"$\Delta$", "\N{NO-BREAK SPACE}": "~",
-        "<": r"$<$", ">": r"$>$", "·": r"$\cdot$"}  # fmt: skip
+_TEX = {
+    "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "−": "$-$", "–": "--", "×": r"$\times$",
+    "θ": r"$\theta$", "²": r"$^2$", "≥": r"$\geq$", "…": r"\dots{}", "÷": r"$\div$", "Δ": r"$\Delta$",
+    "\N{NO-BREAK SPACE}": "~", "<": r"$<$", ">": r"$>$", "·": r"$\cdot$",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +98,7 @@ def _times(material: Material, whom: Whom) -> Table:
     of = "all exposed experiences" if whom is Whom.EXPOSED else "experiences rehearsed on purpose"
     head = ["level", "trials", "θ, bits"]
     for what in What:
-        head += [f"{what.title}: events", f"{what.title}, s", f"{what.title}, steps"]
+        head += [f"{what.words}: events", f"{what.words}, s", f"{what.words}, steps"]
     return Table(
         name=f"times-{whom}",
         caption=f"Medians of T_mem and T_forget with 95 % intervals over seeds: {of}",
@@ -115,7 +117,7 @@ def _half_times(material: Material) -> Table:
                 level = one.halves[whom, CLOCKS[0]].pooled.level
                 times = [reasons.cell(one.time(half, whom, clock), 0) for half in Half for clock in CLOCKS]
                 rows.append([one.name, str(whom), str(len(one.condition.trials)), reasons.cell(level, 2), *times])
-    head = [f"{half.title}, {'s' if clock is CLOCKS[0] else 'steps'}" for half in Half for clock in CLOCKS]
+    head = [f"{half.words}, {'s' if clock is CLOCKS[0] else 'steps'}" for half in Half for clock in CLOCKS]
     return Table(
         name="half-times",
         caption="Half-times of the mean contrast, with 95 % percentile bootstrap intervals (runs, then visits)",
@@ -129,7 +131,7 @@ def _fits(found: Sequence[Fit]) -> Table:
     reasons = Reasons()
     rows: list[list[str]] = []
     for fit in found:
-        name = f"{fit.what.title}, {fit.clock}, {fit.whom}" + (f", {fit.series.name}" if fit.series.name else "")
+        name = f"{fit.what.words}, {fit.clock}, {fit.whom}" + (f", {fit.series.name}" if fit.series.name else "")
         rows.append([
             name, fit.series.axis.name, *_law(fit.censored, reasons),
             *(_law(fit.medians, reasons)[index] for index in (0, 2)),
@@ -196,12 +198,13 @@ def _differences(ranking: Ranking) -> Table:
     shown = [number for number in range(1, len(COMPARED) + 1) if any("[" in row[number] for row in rows)]
     return Table(
         name="differences",
-        caption=f"Paired differences to {name}, with 95 % t-intervals over seeds and Holm's p over the variants of a column",
+        caption=f"Paired differences to {name}, with 95 % t-intervals over seeds and Holm's p over a column",
         head=["variant", *(CATALOGUE[COMPARED[number - 1]].label for number in shown)],
         rows=[[row[0], *(row[number] for number in shown)] for row in rows] if shown else [],
         notes=[
             *reasons.notes(),
-            f"Each column is a family of {len(rows)} comparisons, adjusted together (Holm 1979); columns are not adjusted "
+            f"Each column is a family of {len(rows)} comparisons, adjusted together (Holm 1979); columns are not "
+            "adjusted "
             "for each other, so with many columns some small p is to be expected by chance.",
         ],
     )
@@ -240,8 +243,10 @@ def _compute(material: Material) -> Table:
 def energy_said(material: Material) -> str:
     """What energy is estimated by."""
     return (
-        f"Energy is an estimate: CPU seconds × {material.watts:g} W a busy core (`--watts`); memory, idle cores, cooling "
-        "and GPUs are not in it. CPU seconds are those of the whole trial; images are divided by those of training alone."
+        f"Energy is an estimate: CPU seconds × {material.watts:g} W a busy core (`--watts`); memory, idle cores, "
+        "cooling "
+        "and GPUs are not in it. CPU seconds are those of the whole trial; images are divided by those of training "
+        "alone."
     )
 
 

@@ -1,11 +1,9 @@
-"""Trials as MLflow runs: parameters, metrics of every version, files. MLflow is imported here alone, and only when asked."""
+"""Trials as MLflow runs: parameters, metrics of every version, files. MLflow is imported here alone, when asked."""
 
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportMissingImports=false, reportUnknownParameterType=false
-# (mlflow is an extra that need not be installed)
-
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from itertools import batched
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ _TRIAL, _DIGEST, _STUDY = "engram.trial", "engram.numbers", "engram.study"
 def log(material: Material, where: str, report: Path, told: Told = lambda _: None) -> tuple[int, int]:
     """Logs every trial as a run of the experiment named like the study, and the report as a run of its own.
 
-    A trial that is there already, with the same checksum of its rows, is left as it is; another of its name is replaced.
+    A trial that is there already, with the same checksum of its rows, is left; another of its name is replaced.
 
     Args:
         material: The study.
@@ -46,17 +44,17 @@ def log(material: Material, where: str, report: Path, told: Told = lambda _: Non
     uri, files = _places(where)
     try:
         client: Any = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
-        experiment = _experiment(client, material.design.name, files)
-        return _log(client, mlflow.entities, experiment, material, report, told)
+        store = _Store(client, mlflow.entities, _experiment(client, material.design.name, files))
+        return store.log(material, report, told)
     except (mlflow.exceptions.MlflowException, OSError) as error:
         raise ConfigError("mlflow", where, f"could not be written to: {error}") from None
 
 
 def _mlflow() -> Any:
     try:
-        import mlflow
-        import mlflow.entities
-        import mlflow.exceptions
+        mlflow: Any = import_module("mlflow")
+        import_module("mlflow.entities")
+        import_module("mlflow.exceptions")
     except ImportError as error:
         raise ConfigError(
             "mlflow", str(error.name or "mlflow"), "is not installed: pip install 'pamiq-engram[mlflow]'"
@@ -78,62 +76,76 @@ def _experiment(client: Any, name: str, files: str | None) -> str:
     return found.experiment_id if found else client.create_experiment(name, artifact_location=files)
 
 
-def _log(client: Any, entities: Any, experiment: str, material: Material, report: Path, told: Told) -> tuple[int, int]:
-    known = {run.data.tags.get(_TRIAL, ""): run for run in _pages(client, experiment)}
-    logged = left = 0
-    for one in material.findings:
-        for place, trial in enumerate(one.condition.trials):
-            earlier = known.get(trial.name)
-            if earlier is not None and trial.digest and earlier.data.tags.get(_DIGEST) == trial.digest:
-                left += 1
-                continue
-            if earlier is not None:
-                client.delete_run(earlier.info.run_id)
-            told(f"mlflow {trial.name}")
-            _log_trial(client, entities, experiment, material, one, place)
-            logged += 1
-    if (earlier := known.get("report")) is not None:
-        client.delete_run(earlier.info.run_id)
-    tags = {_TRIAL: "report", _STUDY: material.design.name}
-    run = client.create_run(experiment, tags=tags, run_name="report")
-    told("mlflow report")
-    client.log_artifacts(run.info.run_id, str(report))
-    client.set_terminated(run.info.run_id)
-    return logged, left
+class _Store:
+    """One experiment.
 
+    Args:
+        client: MLflow's client.
+        entities: Its module `entities`.
+        experiment: Id of the experiment.
+    """
 
-def _pages(client: Any, experiment: str) -> Iterable[Any]:
-    token: str | None = None
-    while True:
-        page: Sequence[Any] = client.search_runs([experiment], max_results=1000, page_token=token)
-        yield from page
-        token = page.token  # pyright: ignore[reportAttributeAccessIssue]
-        if not token:
-            return
+    def __init__(self, client: Any, entities: Any, experiment: str) -> None:
+        self._client, self._entities, self._experiment = client, entities, experiment
 
+    def log(self, material: Material, report: Path, told: Told) -> tuple[int, int]:
+        """Logs what is not there yet; returns how many trials that were, and how many were there."""
+        known = {run.data.tags.get(_TRIAL, ""): run for run in self._runs()}
+        logged = left = 0
+        for one in material.findings:
+            for place, trial in enumerate(one.condition.trials):
+                earlier = known.get(trial.name)
+                if earlier is not None and trial.digest and earlier.data.tags.get(_DIGEST) == trial.digest:
+                    left += 1
+                    continue
+                if earlier is not None:
+                    self._client.delete_run(earlier.info.run_id)
+                told(f"mlflow {trial.name}")
+                self._trial(material.design.name, one, place)
+                logged += 1
+        if (earlier := known.get("report")) is not None:
+            self._client.delete_run(earlier.info.run_id)
+        told("mlflow report")
+        run = self._begin("report", {_TRIAL: "report", _STUDY: material.design.name})
+        self._client.log_artifacts(run.run_id, str(report))
+        self._client.set_terminated(run.run_id)
+        return logged, left
 
-def _log_trial(client: Any, entities: Any, experiment: str, material: Material, one: Findings, place: int) -> None:
-    trial = one.condition.trials[place]
-    tags = {_TRIAL: trial.name, _DIGEST: trial.digest, _STUDY: material.design.name, "engram.code": trial.code}
-    run: Any = client.create_run(experiment, tags=tags, run_name=trial.name)
-    run_id = run.info.run_id
-    began = run.info.start_time
-    for some in batched(_parameters(trial).items(), 100):
-        client.log_batch(run_id, params=[entities.Param(name, value[:_LONGEST]) for name, value in some])
-    metrics = [
-        entities.Metric(name, value, began + round(1000 * version["seconds"]), int(version["step"]))
-        for version in one.versions[place]
-        for name, value in version.items()
-        if name != "step"
-    ]
-    end = int(one.versions[place][-1]["step"])
-    metrics += [entities.Metric(f"end.{name}", value, began, end) for name, value in _ends(one, place)]
-    for some in batched(metrics, 1000):
-        client.log_batch(run_id, metrics=list(some))
-    for name in _FILES:
-        if (trial.folder / name).is_file():
-            client.log_artifact(run_id, str(trial.folder / name))
-    client.set_terminated(run_id)
+    def _runs(self) -> Iterator[Any]:
+        token: str | None = None
+        while True:
+            page: Any = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _begin(self, name: str, tags: dict[str, str]) -> Any:
+        return self._client.create_run(self._experiment, tags=tags, run_name=name).info
+
+    def _trial(self, study: str, one: Findings, place: int) -> None:
+        trial, versions = one.condition.trials[place], one.versions[place]
+        tags = {_TRIAL: trial.name, _DIGEST: trial.digest, _STUDY: study, "engram.code": trial.code}
+        run = self._begin(trial.name, tags)
+        for some in batched(_parameters(trial).items(), 100):
+            params = [self._entities.Param(name, value[:_LONGEST]) for name, value in some]
+            self._client.log_batch(run.run_id, params=params)
+        metrics = [
+            self._entities.Metric(name, value, run.start_time + round(1000 * version["seconds"]), int(version["step"]))
+            for version in versions
+            for name, value in version.items()
+            if name != "step"
+        ]
+        end = int(versions[-1]["step"])
+        metrics += [
+            self._entities.Metric(f"end.{name}", value, run.start_time, end) for name, value in _ends(one, place)
+        ]
+        for some in batched(metrics, 1000):
+            self._client.log_batch(run.run_id, metrics=list(some))
+        for name in _FILES:
+            if (trial.folder / name).is_file():
+                self._client.log_artifact(run.run_id, str(trial.folder / name))
+        self._client.set_terminated(run.run_id)
 
 
 def _parameters(trial: Trial) -> dict[str, str]:
@@ -146,7 +158,7 @@ def _parameters(trial: Trial) -> dict[str, str]:
     }
     levels: dict[str, Any] = trial.row.get("levels") or {}
     own |= {f"level.{axis}": str(level) for axis, level in levels.items()}
-    own |= {f"trial.{name}": f"{value:g}" for name, value in trial.numbers.items() if value == value}
+    own |= {f"trial.{name}": f"{value:g}" for name, value in trial.numbers.items() if isfinite(value)}
     return own | {f"config.{name}": value for name, value in config_of(trial).items()}
 
 

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from deploy.studies.report.design import Design, FieldError, Row, take, take_number
+from deploy.studies.report.design import Design, FieldError, Row, take, take_number, take_row
 
 VERSION = 1
 
@@ -128,10 +128,10 @@ def _look(design: Design, folder: Path, *, named: bool) -> Trial | Absent | None
 
 def _read(design: Design, folder: Path) -> Trial:
     found: Any = json.loads((folder / "trial.json").read_text("utf-8"))
-    row = cast(Row, take({"trial.json": found}, "trial.json", dict))
+    row = take_row({"trial.json": found}, "trial.json")
     if row.get("v") != VERSION:
         raise FieldError(f"v = {row.get('v')!r}; this code reads {VERSION}")
-    variant, stream = take(row, "variant", str), take(row, "stream", dict)
+    variant, stream = take(row, "variant", str), take_row(row, "stream")
     if (of_study := take(row, "study", str)) != design.name:
         raise FieldError(f"study = {of_study!r}, and this is {design.name!r}")
     if design.variant(variant) is None:
@@ -140,10 +140,9 @@ def _read(design: Design, folder: Path) -> Trial:
         raise FieldError("evaluations.jsonl is missing")
     numbers = ("steps", "images", "flops", "seconds", "cpu_seconds", "evaluation_cpu_seconds", "resumed",
                "seconds_per_step")  # fmt: skip
-    within = {
-        name: cast(Row, row.get(name)) for name in ("parameters", "stream", "data") if isinstance(row.get(name), dict)
-    }
-    machine = cast(Row, row["machine"]) if isinstance(row.get("machine"), dict) else {}
+    parts = ("parameters", "stream", "data", "machine")
+    within = {name: take_row(row, name) for name in parts if isinstance(row.get(name), dict)}
+    machine = within.pop("machine", {})
     return Trial(
         folder=folder,
         name=folder.name,

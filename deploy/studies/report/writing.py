@@ -84,23 +84,16 @@ def _drawings(material: Material, laws: Sequence[Fit], ranking: Ranking) -> dict
             for drawing in draw(material, laws, whom)
         ],
         "memory": _known(
-            curves.survival(material, Whom.EXPOSED), curves.survival(material, Whom.REHEARSED), curves.retention(material),
+            *(curves.survival(material, whom) for whom in Whom),
+            curves.retention(material),
             curves.contrasts(material),
-            *by_level(material, ranking, "memory", "Memory", figures.MEMORY, figures.MEMORY_SAID),
+            *by_level(material, ranking, figures.MEMORY),
         ),
-        "continual": _known(
-            *by_level(material, ranking, "continual", "Stability gap and forgetting of places", figures.CONTINUAL,
-                      figures.CONTINUAL_SAID),
-            curves.worlds(material),
-        ),
-        "quality": [
-            *figures.probes(material, ranking),
-            *by_level(material, ranking, "health", "Health of the features", figures.HEALTH, figures.HEALTH_SAID),
-        ],
+        "continual": _known(*by_level(material, ranking, figures.CONTINUAL), curves.worlds(material)),
+        "quality": [*figures.probes(material, ranking), *by_level(material, ranking, figures.HEALTH)],
         "ranking": _known(forest(material, ranking)),
-        "compute": by_level(material, ranking, "compute", "Computation of a trial", figures.COMPUTE, figures.COMPUTE_SAID,
-                            log=True),
-    }  # fmt: skip
+        "compute": by_level(material, ranking, figures.COMPUTE),
+    }
 
 
 def _known(*drawings: Drawing | None) -> list[Drawing]:

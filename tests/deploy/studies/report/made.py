@@ -114,7 +114,7 @@ def trial(folder: Path, made: Made, seed: int, plan: Plan, *, study_name: str, r
             "data": {"exposed": 3000, "withheld": 600, "guard": 500},
             "stream": {"digest": "255a92bbfbcb2f1505b9c8873c0719f3", "salt": made.salt, "seconds": plan.duration,
                        "frames": int(plan.duration * 5), "fps": 5.0, "recording": "tour.rec"},
-            "machine": {"cpu": "a processor", "threads": 1, "device": "cpu", "gpu": None, "torch": "2.9", "python": "3.12.1"},
+            "machine": {"cpu": "a processor", "threads": 1, "device": "cpu", "gpu": None, "torch": "2.9"},
             "code": "0.1.0-3f9c2a1b", "weights": "0" * 32, "numbers": "1" * 32,
         }),
         "utf-8",
@@ -126,10 +126,11 @@ def _rows(plan: Plan, made: Made, rng: np.random.Generator, noise: Mapping[Task,
     for row in simulate(plan, LEVELS["low"], rng):
         if made.iid and row["row"] == "experience":
             continue
-        if row["row"] == "evaluation":
+        if row["row"] == "experience":
+            yield row
+        else:
             share = 1 - float(np.exp(-3 * row["version"] * plan.every / plan.duration))
-            row |= _representation(made, share, worlds, rng, noise)
-        yield row
+            yield row | _representation(made, share, worlds, rng, noise)
 
 
 def _representation(
@@ -139,7 +140,9 @@ def _representation(
     random = {task: RANDOM[task] + noise[task] for task in Task}
     probes = {
         str(task): {
-            "trained": _score(random[task] + gained[task]), "random": _score(random[task]), "pixels": _score(RANDOM[task])
+            "trained": _score(random[task] + gained[task]),
+            "random": _score(random[task]),
+            "pixels": _score(RANDOM[task]),
         }
         for task in Task
     }  # fmt: skip
@@ -157,6 +160,9 @@ def _representation(
         "gains": {str(task): _score(value) for task, value in gained.items()},
         "places": places,
         "worlds": bits,
+        "losses": {kind: _score(0.4) for kind in ("exposed", "withheld", "placebo")},
+        "memory": {kind: {"bits": _score(0.4), "loss": _score(0.4)} for kind in ("exposed", "withheld", "placebo")},
+        "knn": {str(task): {"trained": _score(random[task])} for task in (Task.WORLD, Task.PLACE)},
         "health": {"trained": healthy, "random": healthy},
     }
 

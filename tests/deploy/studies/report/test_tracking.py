@@ -1,5 +1,6 @@
 """Trials as MLflow runs, where MLflow is installed; where it is not, a clear error."""
 
+import importlib
 import importlib.util
 import json
 from pathlib import Path
@@ -29,8 +30,7 @@ def test_without_mlflow_the_error_says_what_to_install(folder: Path, tmp_path: P
 
 @pytest.mark.skipif(not HERE, reason="mlflow is not installed")
 def test_trials_are_runs_that_can_be_read_back(folder: Path, tmp_path: Path) -> None:
-    import mlflow  # pyright: ignore[reportMissingImports]
-
+    mlflow: Any = importlib.import_module("mlflow")
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "index.html").write_text("page", "utf-8")
     where = str(tmp_path / "store")
@@ -39,7 +39,7 @@ def test_trials_are_runs_that_can_be_read_back(folder: Path, tmp_path: Path) -> 
     (folder / "trials" / "s0-s1" / "trial.json").write_text(json.dumps(row | {"numbers": "2" * 32}), "utf-8")
     material = gather(folder, 8.0)
     assert log(material, where, tmp_path / "report") == (1, 1)
-    client: Any = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'store' / 'mlflow.db'}")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    client: Any = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'store' / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("made").experiment_id])
     by_name = {run.data.tags["engram.trial"]: run for run in runs}
     assert set(by_name) == {"s0-s0", "s0-s1", "report"}
