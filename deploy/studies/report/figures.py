@@ -277,11 +277,9 @@ MEMORY = Group(
     keys=(q.EPISODIC, q.WORLD, q.MEMORISED, q.MEMORISED_REHEARSED),
     caption=(
         "Episodic D: bits of what was trained on minus withheld blocks of the same visit. World contrast: "
-        "difference of"
+        "difference of differences of visited and placebo worlds. Share memorised: experiences with D ≥ θ at two "
+        "measurements in a row of a healthy version, of all that have a control."
     ),
-    "differences of visited and placebo worlds. Share memorised: experiences with D ≥ θ at two measurements in a row "
-    "of a "
-    "healthy version, of all that have a control.",
 )
 CONTINUAL = Group(
     name="continual",
@@ -299,12 +297,10 @@ CONTINUAL = Group(
     ),
     caption=(
         "Stability gap: mean fall of the place accuracy of known worlds after a change of world (De Lange et al. "
-        "2023)."
+        "2023). Forgetting: mean over worlds of best task end − end (Chaudhry et al. 2018). Both are extremes of "
+        "noisy numbers and so above 0 where nothing is forgotten; worlds never visited, beside them, show by how "
+        "much. BWT: Lopez-Paz & Ranzato 2017."
     ),
-    "Forgetting: mean over worlds of best task end − end (Chaudhry et al. 2018). Both are extremes of noisy numbers "
-    "and so "
-    "above 0 where nothing is forgotten; worlds never visited, beside them, show by how much. BWT: Lopez-Paz & "
-    "Ranzato 2017.",
 )
 HEALTH = Group(
     name="health",
@@ -312,11 +308,9 @@ HEALTH = Group(
     keys=(q.RANKME, q.FEATURE_STD, q.DORMANT, q.UNHEALTHY),
     caption=(
         "Of the pooled features of the probe set at the last version: RankMe (effective dimensions), deviation, "
-        "share of"
+        "share of dimensions that hardly react; and how many versions failed the guardrail's limits. A collapse "
+        "lowers the loss and means nothing was learned; a high rank is no quality."
     ),
-    "dimensions that hardly react; and how many versions failed the guardrail's limits. A collapse lowers the loss "
-    "and means "
-    "nothing was learned; a high rank is no quality.",
 )
 COMPUTE = Group(
     name="compute",
