@@ -1,0 +1,141 @@
+"""`engram sweep`, from a file to the last trial, through the command line and a real Ray."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from deploy.cli import main
+from deploy.studies.trial import result_of
+from tests.deploy.studies.streams import VALUES, record
+from tests.runs import wait_until
+
+OF_STREAM = ("duration", "world.", "actors.", "stream.")
+
+
+def write(path: Path, **changes: Any) -> Path:
+    if not (path.parent / "places.rec").exists():
+        record(path.parent / "places.rec")
+    base = {name: value for name, value in VALUES.items() if not name.startswith(OF_STREAM)}
+    content = {
+        "v": 2,
+        "title": "Two buffers",
+        "recording": "places.rec",
+        "seeds": 2,
+        "base": base,
+        "variants": {"fifo": None, "reservoir": {"learner.replay.keep": "reservoir"}, "iid": {"iid": True}},
+        "bound": "iid",
+        "reference": "fifo",
+    }
+    path.write_text(yaml.safe_dump({**content, **changes}))
+    return path
+
+
+def results(out: Path) -> dict[str, dict[str, Any]]:
+    found = {path.name: result_of(path) for path in (out / "trials").iterdir()}
+    return {name: result for name, result in found.items() if result is not None}
+
+
+def engram(*words: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-m", "engram", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+@pytest.mark.timeout(420)
+def test_a_study_killed_twice_ends_with_the_numbers_of_one_that_was_not(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Once a trial's process is killed, once the whole sweep."""
+    file, out = write(tmp_path / "few.yaml"), tmp_path / "out"
+    assert main(["sweep", str(file), "--out", str(tmp_path / "whole")]) == 0
+    assert "6 of 6 trials are done" in capfd.readouterr().out
+    whole = results(tmp_path / "whole")
+    assert set(whole) == {f"{name}-s{seed}" for name in ("fifo", "reservoir", "iid") for seed in (0, 1)}
+
+    sweep = engram("sweep", str(file), "--out", str(out))
+    wait_until(lambda: any(out.glob("trials/*/checkpoints/step-*/state.json")), 120, "a trial that goes on")
+    workers = [child for child in psutil.Process(sweep.pid).children(recursive=True) if "ray::" in child.name()]
+    busy = max(workers, key=lambda child: child.cpu_times().user)
+    os.kill(busy.pid, signal.SIGKILL)
+    wait_until(lambda: len(results(out)) >= 2, 120, "some trials have ended")
+    family = psutil.Process(sweep.pid).children(recursive=True)
+    sweep.kill()
+    sweep.wait()
+    gone, alive = psutil.wait_procs(family, 30)
+    assert not alive, f"left behind: {alive}"
+    assert gone
+
+    assert main(["sweep", str(file), "--out", str(out)]) == 0
+    found = results(out)
+    assert set(found) == set(whole)
+    for name, result in found.items():
+        assert result["weights"] == whole[name]["weights"], name
+        assert result["numbers"] == whole[name]["numbers"], name
+    study = json.loads((out / "study.json").read_text())
+    assert study["trials"] == [*study["trials"]]
+    assert set(study["trials"]) == set(found)
+    assert (study["bound"], study["reference"], study["match"]) == ("iid", "fifo", "steps")
+    assert {study["streams"]["places.rec"]} == {result["stream"]["digest"] for result in found.values()}
+
+
+@pytest.mark.timeout(240)
+def test_a_trial_that_cannot_be_is_given_up_with_its_reason_and_the_others_go_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file, out = write(tmp_path / "few.yaml", seeds=1), tmp_path / "out"
+    (out / "trials" / "fifo-s0").mkdir(parents=True)
+    (out / "trials" / "fifo-s0" / "events.jsonl").write_text("")
+    (out / "trials" / "fifo-s0" / "config.yaml").write_text((Path("pyproject.toml")).read_text())
+    assert main(["sweep", str(file), "--out", str(out)]) == 1
+    assert "fifo-s0 failed: " in capfd.readouterr().out
+    assert set(results(out)) == {"reservoir-s0", "iid-s0"}
+    failed = json.loads((out / "trials" / "fifo-s0" / "failed.json").read_text())
+    assert failed["attempts"] == 1
+    assert "config" in failed["error"]
+
+
+def test_a_dry_run_says_what_it_takes_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path / "few.yaml")
+    assert main(["sweep", str(file), "--out", str(tmp_path / "out"), "--dry-run"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "6 trials, 6 to do, on 1 recordings, 0 to be made; matched by steps" in said
+    assert "GiB of disk" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--list"),
+        (["nothing"], "must be a YAML file, or one of"),
+        (["model_size", "--scale", "huge"], "must be a YAML file, or one of"),
+        (["model_size", "--jobs", "-1"], "jobs"),
+        (["model_size", "--attempts", "0"], "attempts"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_list_names_every_study(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "--list"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("model_size", "technique", "buffer", "visit_length", "revisit"))
+
+
+def test_another_stream_or_another_study_in_the_folder_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "few.yaml", digest="0" * 32)
+    assert main(["sweep", str(file), "--out", str(tmp_path / "out")]) == 2
+    assert "is not the checksum of places.rec" in capsys.readouterr().err
+    (tmp_path / "out" / "study.json").write_text('{"v": 1, "name": "other"}')
+    assert main(["sweep", str(write(tmp_path / "few.yaml")), "--out", str(tmp_path / "out")]) == 2
+    assert "is of the study other" in capsys.readouterr().err
