@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from rich.table import Table
 from common.errors import ConfigError
 from deploy.rundir import parse_row
 from deploy.studies.files import find, load, presets
+from deploy.studies.pace import Match
 from deploy.studies.plan import Study, Trial
+from deploy.studies.trial import check_same
 from deploy.version import code_version
 
 STUDY = "study.json"
@@ -45,8 +47,14 @@ class Sweep:
     """A YAML file, or the name of a study that comes with the program."""
     scale: str = "small"
     """`small` is made for two cores, `large` for GPUs."""
+    match: Match | None = None
+    """What trials have in common, in place of what the study says: `steps`, or `clock` with --rate."""
+    rate: float = 0.0
+    """With --match clock: operations a second that an imagined machine does while the stream plays."""
+    seeds: tuple[int, ...] = ()
+    """Seeds in place of the study's."""
     out: Path = Path()
-    """Folder of recordings, trials and report; empty for runs/ and the study's name."""
+    """Folder of recordings, trials and report; empty for runs/ and the study's name (-clock added by --match clock)."""
     jobs: int = 0
     """Trials at a time; 0 for as many as cores, GPUs and memory allow."""
     attempts: int = 3
@@ -61,7 +69,7 @@ class Sweep:
 
 def sweep(words: Sequence[str]) -> int:
     """Runs `engram sweep` with the words after it; returns the exit code: 1 where a trial failed."""
-    asked = tyro.cli(Sweep, args=list(words), prog="engram sweep")
+    asked = tyro.cli(Sweep, args=list(words), prog="engram sweep", config=(tyro.conf.EnumChoicesFromValues,))
     if asked.list:
         for name, scales in presets().items():
             for scale in scales:
@@ -72,14 +80,23 @@ def sweep(words: Sequence[str]) -> int:
     for name, least in (("jobs", 0), ("attempts", 1)):
         if getattr(asked, name) < least:
             raise ConfigError(name, getattr(asked, name), f"must be at least {least}")
-    study = load(find(asked.study, asked.scale))
-    out = Path("runs") / study.name if asked.out == Path() else asked.out
+    study = _changed(load(find(asked.study, asked.scale)), asked)
+    suffix = "-clock" if study.match is Match.CLOCK else ""
+    out = Path("runs") / f"{study.name}{suffix}" if asked.out == Path() else asked.out
     trials = study.trials(out / "recordings")
+    check_same(trials, out / "trials")
     console = Console()
     if asked.dry_run:
         _plan(study, trials, out, console)
         return 0
     return _sweep(asked, study, trials, out, console)
+
+
+def _changed(study: Study, asked: Sweep) -> Study:
+    changes: dict[str, Any] = {"seeds": asked.seeds} if asked.seeds else {}
+    if asked.match is not None or asked.rate:
+        changes |= {"match": asked.match or study.match, "rate": asked.rate}
+    return replace(study, **changes)
 
 
 def _plan(study: Study, trials: Sequence[Trial], out: Path, console: Console) -> None:
@@ -89,7 +106,9 @@ def _plan(study: Study, trials: Sequence[Trial], out: Path, console: Console) ->
 
     found = costs(trials, out / "trials")
     at_once = check_memory(trials)
-    table = Table("condition", "parameters", "steps", "TFLOP", "memory", "time", "done", title=study.title or study.name)
+    table = Table(
+        "condition", "parameters", "steps", "TFLOP", "memory", "time", "done", title=study.title or study.name
+    )
     for variant in study.conditions:
         rows = [cost for cost in found if cost.trial.variant.name == variant.name]
         first = rows[0]
@@ -126,7 +145,9 @@ def _sweep(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, conso
     check_memory(trials)
     _claim(out, study)
     if (free := shutil.disk_usage(out).free) < _FREE:
-        raise ConfigError("out", str(out), f"its disk has {free / 2**30:.1f} GiB left, and {_FREE / 2**30:.0f} are needed")
+        raise ConfigError(
+            "out", str(out), f"its disk has {free / 2**30:.1f} GiB left, and {_FREE / 2**30:.0f} are needed"
+        )
     schedule = Schedule(trials, out / "trials", gpus=study.gpus, jobs=asked.jobs, attempts=asked.attempts)
     cluster = cluster_of(RunConfig(cluster=asked.cluster), 128 * 2**20)
     with Progress(console=console) as progress:
@@ -179,17 +200,29 @@ def _claim(out: Path, study: Study) -> None:
     path = out / STUDY
     if path.exists():
         try:
-            before = json.loads(path.read_text("utf-8"))["name"]
+            before: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            name, match, rate = before["name"], before["match"], before["rate"]
         except (ValueError, KeyError, TypeError):
             raise ConfigError("out", str(out), f"its {STUDY} is damaged: remove it, and sweep again") from None
-        if before != study.name:
-            raise ConfigError("out", str(out), f"is of the study {before}: choose another folder")
+        if name != study.name:
+            raise ConfigError("out", str(out), f"is of the study {name}: choose another folder")
+        if (match, rate) != (study.match, study.rate):
+            allowed = f"has trials matched by {match}, rate {rate:g}: choose another folder"
+            raise ConfigError("out", str(out), allowed)
     out.mkdir(parents=True, exist_ok=True)
 
 
-def write_study(
-    out: Path, study: Study, trials: Sequence[Trial], digests: dict[str, str], asked: Sweep
-) -> None:
+def _command(asked: Sweep) -> str:
+    """What makes this study again."""
+    words = ["engram sweep", asked.study]
+    words += ["--scale", asked.scale] if asked.scale != "small" else []
+    words += ["--match", str(asked.match)] if asked.match else []
+    words += ["--rate", f"{asked.rate:g}"] if asked.rate else []
+    words += ["--seeds", *map(str, asked.seeds)] if asked.seeds else []
+    return " ".join(words)
+
+
+def write_study(out: Path, study: Study, trials: Sequence[Trial], digests: dict[str, str], asked: Sweep) -> None:
     """Writes down what is compared, for the report."""
     axes: list[dict[str, Any]] = []
     for axis in study.axes:
@@ -224,7 +257,7 @@ def write_study(
         ],
         "trials": [trial.name for trial in trials],
         "streams": digests,
-        "command": f"engram sweep {asked.study}" + (f" --scale {asked.scale}" if asked.scale != "small" else ""),
+        "command": _command(asked),
         "code": code_version(),
         "written": time.strftime("%Y-%m-%d", time.gmtime()),
     }

@@ -169,7 +169,7 @@ def _evaluations(config: RunConfig) -> int:
 
 
 def _evaluation_steps(trial: Trial) -> float:
-    """Evaluations as optimiser steps that take as long: encoded frames of the probe set, three passes of experiences."""
+    """Evaluations as optimiser steps that take as long: probe frames encoded, experiences passed three times."""
     config, evaluator = trial.config, trial.config.evaluator
     worlds = len(config.world.worlds) + len(config.world.placebo_worlds)
     probes = worlds * evaluator.trajectories * evaluator.frames

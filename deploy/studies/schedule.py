@@ -1,8 +1,8 @@
 """Trials on Ray: as many at once as cores, GPUs and memory allow; what dies is done again from where it stood.
 
-    Trial ─► task (its threads, its part of a GPU, its memory) ─► do_trial ─► trial.json
-      ▲                    │ process died                        │ refused: failed.json, the others go on
-      └──── at most `attempts` times ◄┘
+Trial ─► task (its threads, its part of a GPU, its memory) ─► do_trial ─► trial.json
+  ▲                    │ process died                        │ refused: failed.json, the others go on
+  └──── at most `attempts` times ◄┘
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -11,6 +11,7 @@
 import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,9 +163,10 @@ class Schedule:
         reason = said if isinstance(error, EngramError) else f"{type(error).__name__}: {said}"
         self._failed[trial.name] = reason
         folder = self.folder / trial.name
-        folder.mkdir(parents=True, exist_ok=True)
         content = {"v": SCHEMA, "error": reason, "attempts": self._tried[trial.name]}
-        (folder / FAILURE).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+        with suppress(OSError):  # a folder that cannot be made may be why it failed; it is told at the end all the same
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / FAILURE).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
 def _do(trial: Trial, folder: Path, shared: Path | None) -> None:

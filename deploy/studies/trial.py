@@ -1,9 +1,9 @@
 """One trial in its folder: begun, gone on with, ended; `trial.json` appears last, and whole.
 
-    trials/<variant>-s<seed>/
-        config.yaml  events.jsonl  evaluations.jsonl   as in any run directory
-        checkpoints/  progress.safetensors             while it goes on
-        encoder.safetensors  trial.json                once it has ended
+trials/<variant>-s<seed>/
+    config.yaml  events.jsonl  evaluations.jsonl   as in any run directory
+    checkpoints/  progress.safetensors             while it goes on
+    encoder.safetensors  trial.json                once it has ended
 """
 
 import json
@@ -23,6 +23,7 @@ import torch
 from actors.worlds.kinds import kind_of
 from common.config import RunConfig
 from common.config.files import from_yaml, to_yaml
+from common.config.run import flatten
 from common.errors import CheckpointError, RunError
 from common.ijepa.network import Network
 from common.recording import Recording
@@ -111,6 +112,33 @@ def result_of(folder: Path) -> dict[str, Any] | None:
     return content
 
 
+def check_same(trials: Sequence[Trial], folder: Path) -> None:
+    """Makes sure that what trials have left so far is of the same study: results of another must not pass for theirs.
+
+    Args:
+        trials: What is going to be done.
+        folder: Where theirs are.
+
+    Raises:
+        RunError: A folder is of another configuration.
+    """
+    for trial in trials:
+        _check_same(trial, folder / trial.name)
+
+
+def _check_same(trial: Trial, folder: Path) -> None:
+    path = folder / "config.yaml"
+    if not path.exists():
+        return
+    before, now = flatten(from_yaml(path)), flatten(trial.config)
+    if differing := [name for name in now if before.get(name) != now[name]]:
+        name = differing[0]
+        raise RunError(
+            f"{folder} is of another configuration ({name} was {before.get(name)!r} and is {now[name]!r} now): "
+            "choose another --out, or remove it"
+        )
+
+
 def measured_digest(folder: Path) -> str:
     """Checksum of everything that was measured, without times of the machine: equal where numbers are."""
     digest = blake2b(digest_size=16)
@@ -123,8 +151,7 @@ def measured_digest(folder: Path) -> str:
 def _enter(trial: Trial, folder: Path) -> tuple[RunDirectory, _Begun | None]:
     """Opens the folder, and finds where an earlier process stood; one that has no checkpoint yet begins anew."""
     if (folder / "events.jsonl").exists():
-        if (folder / "config.yaml").exists() and to_yaml(from_yaml(folder / "config.yaml")) != to_yaml(trial.config):
-            raise RunError(f"{folder} is of another configuration: choose another --out, or remove it")
+        _check_same(trial, folder)
         directory = RunDirectory.open(folder)
         begun = _begun(directory)
         if begun is not None:
@@ -179,9 +206,7 @@ class _Keeper:
             file.unlink()
 
 
-def _end(
-    trial: Trial, directory: RunDirectory, training: Training, spent: Sequence[float]
-) -> Mapping[str, Any]:
+def _end(trial: Trial, directory: RunDirectory, training: Training, spent: Sequence[float]) -> Mapping[str, Any]:
     folder, config = directory.path, trial.config
     network = Network(
         config=config.learner.model,
@@ -298,8 +323,4 @@ class _Meter:
 
     def spent(self) -> list[float]:
         """Wall and CPU seconds so far."""
-        return [
-            before + now - began for before, now, began in zip(self._before, self._now(), self._began, strict=True)
-        ]
-
-
+        return [before + now - began for before, now, began in zip(self._before, self._now(), self._began, strict=True)]

@@ -1,4 +1,4 @@
-"""Half-times of the mean contrast: how fast experiences are learned and lost on average, where single ones are too noisy.
+"""Half-times of the mean contrast: how fast experiences are learned and lost on average, where no single one is sure.
 
 T_mem and T_forget need D of *one* experience to pass θ. A small network, or a short study, may know all experiences a
 little and none for sure; then the mean over experiences still has a course:
@@ -91,7 +91,9 @@ def course(
     late = _gather(runs, contrasts, clock, which, _late)
     after = _gather(runs, contrasts, clock, which, _afterwards)
     if len(late) < LEAST:
-        reason = NotMeasurable(f"experiences were measured {len(late)} times while they were trained on; {LEAST} needed")
+        reason = NotMeasurable(
+            f"experiences were measured {len(late)} times while they were trained on; {LEAST} needed"
+        )
         return Course(level=reason, rise=reason, decay=reason)
     draws = _Draws((trained, late, after))
     level_R = np.array([_mean(late, weight) for weight in draws.of(late)])
@@ -99,12 +101,18 @@ def course(
     if not isinstance(level, Score) or level.low is None or level.low <= 0:
         reason = NotMeasurable("the mean contrast while experiences are trained on is not above 0 for sure")
         return Course(level=level, rise=reason, decay=reason)
-    rise_R = [_crossing(trained, weight, of / 2, rising=True) for weight, of in zip(draws.of(trained), level_R)]
-    decay_R = [_crossing(after, weight, of / 2, rising=False) for weight, of in zip(draws.of(after), level_R)]
+    rise_R = [
+        _crossing(trained, weight, of / 2, rising=True) for weight, of in zip(draws.of(trained), level_R, strict=True)
+    ]
+    decay_R = [
+        _crossing(after, weight, of / 2, rising=False) for weight, of in zip(draws.of(after), level_R, strict=True)
+    ]
     return Course(
         level=level,
         rise=_time(np.array(rise_R), trained, "the mean contrast never reached half of its level"),
-        decay=_time(np.array(decay_R), after, "the mean contrast never fell to half of its level while it was measured"),
+        decay=_time(
+            np.array(decay_R), after, "the mean contrast never fell to half of its level while it was measured"
+        ),
     )
 
 
@@ -165,9 +173,7 @@ def _from_capture(run: Run, contrast: Contrast) -> tuple[Floats, Flags]:
     return run.start_E[contrast.experience_N], np.ones(contrast.full_NV.shape, bool)
 
 
-def _gather(
-    runs: Sequence[Run], contrasts: Sequence[Contrast], clock: Clock, which: Which, select: _Select
-) -> Points:
+def _gather(runs: Sequence[Run], contrasts: Sequence[Contrast], clock: Clock, which: Which, select: _Select) -> Points:
     parts: list[tuple[Floats, Floats, Numbers, Numbers]] = []
     for number, (run, contrast) in enumerate(zip(runs, contrasts, strict=True)):
         origin_N, counts_NV = select(run, contrast)

@@ -1,5 +1,6 @@
 """A small recorded stream for tests of studies: two places that look different, visited in turns."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -45,18 +46,18 @@ VALUES = {
 """What trials of these tests are made of, as a study's file has it."""
 
 
-def config(seed: int = 0, **changes: object) -> RunConfig:
+def config(changes: Mapping[str, object] | None = None, *, seed: int = 0) -> RunConfig:
     """A run that a trial takes seconds of."""
-    return with_values(preset("demo"), {**VALUES, "seed": seed, **changes})
+    return with_values(preset("demo"), {**VALUES, "seed": seed, **(changes or {})})
 
 
-def trial(recording: Path, *, seed: int = 0, iid: bool = False, **changes: object) -> Trial:
+def trial(recording: Path, changes: Mapping[str, object] | None = None, *, seed: int = 0, iid: bool = False) -> Trial:
     """A trial on a recording."""
     return Trial(
         study="test",
         variant=Variant(name="only", levels={}, changes={}, iid=iid),
         seed=seed,
-        config=config(seed, **changes),
+        config=config(changes, seed=seed),
         recording=recording,
         numbers={},
         match=Match.STEPS,
@@ -66,7 +67,7 @@ def trial(recording: Path, *, seed: int = 0, iid: bool = False, **changes: objec
 
 def record(path: Path, *, seconds: float = 60.0, stay: float = 20.0, seed: int = 0) -> Path:
     """Writes a recording: a texture for each of two places, and a window that wanders over it."""
-    run = config(7)
+    run = config(seed=7)
     random = np.random.default_rng(seed)
     textures = [random.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(2)]
     rule, at = ExposureRule.of(run), np.array([20.0, 20.0])

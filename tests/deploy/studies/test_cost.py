@@ -31,7 +31,7 @@ def test_estimates_are_near_what_a_trial_takes(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_named_and_what_does_is_counted() -> None:
-    small, large = trial(Path()), trial(Path(), **{"learner.model.dim": 192, "learner.model.depth": 12})
+    small, large = trial(Path()), trial(Path(), {"learner.model.dim": 192, "learner.model.depth": 12})
     need = memory_bytes(large)
     assert memory_bytes(small) < need
     assert check_memory([small, large], available=2 * need) == 2
@@ -41,10 +41,10 @@ def test_what_does_not_fit_is_named_and_what_does_is_counted() -> None:
 
 def test_an_iid_trial_holds_the_whole_stream() -> None:
     long = {"duration": 36000.0}
-    more = memory_bytes(trial(Path(), iid=True, **long)) - memory_bytes(trial(Path(), **long))
+    more = memory_bytes(trial(Path(), long, iid=True)) - memory_bytes(trial(Path(), long))
     frames = 36000 * 10 * 24 * 24 * 3
     assert frames < more < 3 * frames
-    assert recording_bytes(config(**long)) < frames
+    assert recording_bytes(config(long)) < frames
 
 
 def test_the_pace_grants_what_the_rate_says() -> None:
@@ -55,7 +55,7 @@ def test_the_pace_grants_what_the_rate_says() -> None:
 
 
 def test_parameters_are_counted_and_operations_grow_with_the_network() -> None:
-    small, large = config(), config(**{"learner.model.dim": 48})
+    small, large = config(), config({"learner.model.dim": 48})
     assert 3 < encoder_parameters(large) / encoder_parameters(small) < 4
     assert mean_step_flops(large) > 2 * mean_step_flops(small)
     wider = replace(small, learner=replace(small.learner, optim=replace(small.learner.optim, batch_size=16)))

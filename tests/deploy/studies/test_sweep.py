@@ -12,9 +12,10 @@ import psutil
 import pytest
 import yaml
 
+from common.config.files import to_yaml
 from deploy.cli import main
 from deploy.studies.trial import result_of
-from tests.deploy.studies.streams import VALUES, record
+from tests.deploy.studies.streams import VALUES, config, record
 from tests.runs import wait_until
 
 OF_STREAM = ("duration", "world.", "actors.", "stream.")
@@ -89,15 +90,14 @@ def test_a_trial_that_cannot_be_is_given_up_with_its_reason_and_the_others_go_on
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file, out = write(tmp_path / "few.yaml", seeds=1), tmp_path / "out"
-    (out / "trials" / "fifo-s0").mkdir(parents=True)
-    (out / "trials" / "fifo-s0" / "events.jsonl").write_text("")
-    (out / "trials" / "fifo-s0" / "config.yaml").write_text((Path("pyproject.toml")).read_text())
+    (out / "trials").mkdir(parents=True)
+    (out / "trials" / "fifo-s0").write_text("no folder can be made here")
     assert main(["sweep", str(file), "--out", str(out)]) == 1
     assert "fifo-s0 failed: " in capfd.readouterr().out
     assert set(results(out)) == {"reservoir-s0", "iid-s0"}
-    failed = json.loads((out / "trials" / "fifo-s0" / "failed.json").read_text())
-    assert failed["attempts"] == 1
-    assert "config" in failed["error"]
+    (out / "trials" / "fifo-s0").unlink()
+    assert main(["sweep", str(file), "--out", str(out)]) == 0
+    assert "3 of 3 trials are done" in capfd.readouterr().out
 
 
 def test_a_dry_run_says_what_it_takes_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,6 +136,22 @@ def test_another_stream_or_another_study_in_the_folder_is_refused(
     file = write(tmp_path / "few.yaml", digest="0" * 32)
     assert main(["sweep", str(file), "--out", str(tmp_path / "out")]) == 2
     assert "is not the checksum of places.rec" in capsys.readouterr().err
-    (tmp_path / "out" / "study.json").write_text('{"v": 1, "name": "other"}')
-    assert main(["sweep", str(write(tmp_path / "few.yaml")), "--out", str(tmp_path / "out")]) == 2
-    assert "is of the study other" in capsys.readouterr().err
+    for content, said in (
+        ({"name": "other", "match": "steps", "rate": 0.0}, "is of the study other"),
+        ({"name": "few", "match": "clock", "rate": 1e9}, "has trials matched by clock, rate 1e+09"),
+        ({"name": "few"}, "is damaged"),
+    ):
+        (tmp_path / "out" / "study.json").write_text(json.dumps(content))
+        assert main(["sweep", str(write(tmp_path / "few.yaml")), "--out", str(tmp_path / "out")]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_results_of_another_configuration_do_not_pass_for_this_studys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, folder = write(tmp_path / "few.yaml"), tmp_path / "out" / "trials" / "reservoir-s1"
+    folder.mkdir(parents=True)
+    changed = config({"learner.replay.keep": "log_age"}, seed=1)
+    (folder / "config.yaml").write_text(to_yaml(changed))
+    assert main(["sweep", str(file), "--out", str(tmp_path / "out")]) == 1
+    assert "reservoir-s1 is of another configuration" in capsys.readouterr().err

@@ -109,7 +109,9 @@ def test_killed_in_the_middle_it_goes_on_and_ends_as_if_nothing_had_been(
     assert second["numbers"] == first["numbers"] == measured_digest(folder)
 
 
-def test_iid_has_everything_before_its_first_step_and_as_many_steps(whole: Path, recording: Path, tmp_path: Path) -> None:
+def test_iid_has_everything_before_its_first_step_and_as_many_steps(
+    whole: Path, recording: Path, tmp_path: Path
+) -> None:
     do_trial(trial(recording, iid=True), tmp_path / "iid")
     found, lived = result(tmp_path / "iid"), result(whole)
     assert found["iid"]
@@ -133,7 +135,7 @@ def test_where_time_is_matched_steps_stay_within_it(whole: Path, recording: Path
 
 def test_a_folder_of_another_configuration_is_refused(whole: Path, recording: Path) -> None:
     with pytest.raises(RunError, match="another configuration"):
-        do_trial(trial(recording, **{"learner.optim.lr": 1e-5}), whole)
+        do_trial(trial(recording, {"learner.optim.lr": 1e-5}), whole)
 
 
 def test_a_damaged_result_is_named(tmp_path: Path) -> None:
@@ -148,6 +150,6 @@ def test_a_missing_recording_or_one_of_another_size_is_said(recording: Path, tmp
     with pytest.raises(RecordingError):
         do_trial(trial(tmp_path / "none.rec"), tmp_path / "a")
     with pytest.raises(CheckpointError, match="shape"):
-        do_trial(trial(recording, **{"world.image_size": [32, 32]}), tmp_path / "b")
+        do_trial(trial(recording, {"world.image_size": [32, 32]}), tmp_path / "b")
     assert not (tmp_path / "b" / FAILURE).exists()
     assert Recording(recording).counted.data == 600
