@@ -61,6 +61,8 @@ class Sweep:
     """How often a trial is begun whose process dies."""
     cluster: str = ""
     """Ray cluster to join, `auto` on its head; the folder must be one that all of its hosts share."""
+    expect: Path = Path()
+    """Folder of earlier results of the same study: says afterwards which trials agree to the bit."""
     dry_run: bool = False
     """Only say what would be done, how long it takes, and how much disk and memory it needs."""
     list: bool = False
@@ -138,6 +140,7 @@ def _sweep(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, conso
     from common.config import RunConfig
     from deploy.cluster import cluster_of, prepare_environment
     from deploy.studies.cost import check_memory
+    from deploy.studies.expected import compare
     from deploy.studies.schedule import Schedule, State
     from deploy.studies.streams import prepare
 
@@ -152,6 +155,8 @@ def _sweep(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, conso
     cluster = cluster_of(RunConfig(cluster=asked.cluster), 128 * 2**20)
     with Progress(console=console) as progress:
         digests = prepare(study, trials, progress)
+        for name, digest in digests.items():
+            progress.console.print(f"stream {name}: {digest}", highlight=False)
         write_study(out, study, trials, digests, asked)
         whole = progress.add_task("trials", total=len(trials))
         bars = _Bars(progress, out / "trials", {trial.name: trial for trial in trials})
@@ -164,6 +169,11 @@ def _sweep(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, conso
     for name, reason in ended.failed.items():
         console.print(f"{name} failed: {reason}", style="red", markup=False)
     console.print(f"{len(ended.ended)} of {len(trials)} trials are done: {out}; engram report {out}")
+    if asked.expect != Path():
+        agreed = compare(trials, out / "trials", asked.expect)
+        for one in agreed:
+            console.print(one.text(), markup=False, highlight=False)
+        return 1 if ended.failed or any(one.differs for one in agreed) else 0
     return 1 if ended.failed else 0
 
 

@@ -68,11 +68,12 @@ def test_a_study_killed_twice_ends_with_the_numbers_of_one_that_was_not(
     family = psutil.Process(sweep.pid).children(recursive=True)
     sweep.kill()
     sweep.wait()
-    gone, alive = psutil.wait_procs(family, 30)
+    gone, alive = psutil.wait_procs(family, 90)
     assert not alive, f"left behind: {alive}"
     assert gone
 
-    assert main(["sweep", str(file), "--out", str(out)]) == 0
+    assert main(["sweep", str(file), "--out", str(out), "--expect", str(tmp_path / "whole")]) == 0
+    assert capfd.readouterr().out.count("equal to the bit") == 6
     found = results(out)
     assert set(found) == set(whole)
     for name, result in found.items():
