@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def _plan(study: Study, trials: Sequence[Trial], out: Path, console: Console) ->
             f"{first.steps:,}",
             f"{first.flops / 1e12:.1f}",
             gib(first.memory),
-            f"{first.seconds / 60:.0f} min",
+            "?" if isnan(first.seconds) else f"{first.seconds / 60:.0f} min",
             f"{sum(row.done for row in rows)} of {len(rows)}",
         )
     console.print(table)
@@ -133,7 +134,8 @@ def _plan(study: Study, trials: Sequence[Trial], out: Path, console: Console) ->
         f"{len(trials)} trials, {len(left)} to do, on {len(streams)} recordings, {len(missing)} to be made; "
         f"matched by {study.match}"
     )
-    console.print(f"about {seconds / 3600:.1f} h of one process, {gib(disk)} of disk; memory for {at_once} at once")
+    hours = "a time that only its device can tell" if isnan(seconds) else f"about {seconds / 3600:.1f} h of one process"
+    console.print(f"{hours}, {gib(disk)} of disk; memory for {at_once} at once")
 
 
 def _sweep(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, console: Console) -> int:

@@ -6,6 +6,7 @@ Time comes from trials of the study that have ended, or else from a few optimise
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from statistics import fmean, median
 
@@ -41,7 +42,7 @@ class Cost:
         disk: Bytes that stay on disk.
         steps: Optimiser steps.
         flops: Operations of all of them.
-        seconds: Of `threads` cores or one GPU, training and evaluation.
+        seconds: Of `threads` cores or one GPU, training and evaluation; NaN where the device that it asks for is not here.
         done: It has ended already.
     """
 
@@ -135,9 +136,12 @@ def recording_bytes(config: RunConfig) -> int:
 
 
 def step_seconds(config: RunConfig) -> float:
-    """Times an optimiser step of a configuration on this machine, as a trial does it."""
+    """Times an optimiser step on this machine, as a trial does it; NaN where its device is not here."""
     learner, size = config.learner, config.world.image_size
-    device = choose_device(learner.device)
+    try:
+        device = choose_device(learner.device)
+    except ConfigError:
+        return nan
     torch.set_num_threads(learner.threads)
     with torch.random.fork_rng([]):  # pyright: ignore[reportUnknownMemberType]
         model = IJepa(learner.model, size, seed=0)

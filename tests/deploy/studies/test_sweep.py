@@ -110,6 +110,14 @@ def test_a_dry_run_says_what_it_takes_and_makes_nothing(tmp_path: Path, capsys: 
     assert not (tmp_path / "out").exists()
 
 
+def test_what_the_cluster_lacks_is_said_before_anything_waits_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "few.yaml", gpus=64)
+    assert main(["sweep", str(file), "--out", str(tmp_path / "out")]) == 2
+    assert "study.gpus = 64" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
