@@ -108,7 +108,10 @@ def _plan(study: Study, trials: Sequence[Trial], out: Path, console: Console) ->
     from deploy.studies.streams import is_whole
 
     found = costs(trials, out / "trials")
-    at_once = check_memory(trials)
+    try:
+        fits = f"memory for {check_memory(trials)} at once"
+    except ConfigError as error:
+        fits = f"too large for this machine: {error}"
     table = Table(
         "condition", "parameters", "steps", "TFLOP", "memory", "time", "done", title=study.title or study.name
     )
@@ -135,7 +138,7 @@ def _plan(study: Study, trials: Sequence[Trial], out: Path, console: Console) ->
         f"matched by {study.match}"
     )
     hours = "a time that only its device can tell" if isnan(seconds) else f"about {seconds / 3600:.1f} h of one process"
-    console.print(f"{hours}, {gib(disk)} of disk; memory for {at_once} at once")
+    console.print(f"{hours}, {gib(disk)} of disk; {fits}", highlight=False)
 
 
 def _sweep(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, console: Console) -> int:
