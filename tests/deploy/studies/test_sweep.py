@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 
 from common.config.files import to_yaml
 from deploy.cli import main
+from deploy.rundir import take
 from deploy.studies.trial import result_of
 from tests.deploy.studies.streams import VALUES, config, record
 from tests.runs import wait_until
@@ -153,6 +155,14 @@ def test_another_stream_or_another_study_in_the_folder_is_refused(
         (tmp_path / "out" / "study.json").write_text(json.dumps(content))
         assert main(["sweep", str(write(tmp_path / "few.yaml")), "--out", str(tmp_path / "out")]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_two_sweeps_do_not_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = write(tmp_path / "few.yaml"), tmp_path / "out"
+    out.mkdir()
+    with closing(take(out)):
+        assert main(["sweep", str(file), "--out", str(out)]) == 2
+    assert "is in use" in capsys.readouterr().err
 
 
 def test_results_of_another_configuration_do_not_pass_for_this_studys(
