@@ -4,7 +4,9 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from common.errors import ConfigError
-from deploy.rundir import parse_row
+from deploy.rundir import parse_row, take
 from deploy.studies.files import find, load, presets
+from deploy.studies.pace import Match
 from deploy.studies.plan import Study, Trial
+from deploy.studies.trial import check_same
 from deploy.version import code_version
 
 STUDY = "study.json"
@@ -45,14 +49,22 @@ class Sweep:
     """A YAML file, or the name of a study that comes with the program."""
     scale: str = "small"
     """`small` is made for two cores, `large` for GPUs."""
+    match: Match | None = None
+    """What trials have in common, in place of what the study says: `steps`, or `clock` with --rate."""
+    rate: float = 0.0
+    """With --match clock: operations a second that an imagined machine does while the stream plays."""
+    seeds: tuple[int, ...] = ()
+    """Seeds in place of the study's."""
     out: Path = Path()
-    """Folder of recordings, trials and report; empty for runs/ and the study's name."""
+    """Folder of recordings, trials and report; empty for runs/ and the study's name (-clock added by --match clock)."""
     jobs: int = 0
     """Trials at a time; 0 for as many as cores, GPUs and memory allow."""
     attempts: int = 3
     """How often a trial is begun whose process dies."""
     cluster: str = ""
     """Ray cluster to join, `auto` on its head; the folder must be one that all of its hosts share."""
+    expect: Path = Path()
+    """Folder of earlier results of the same study: says afterwards which trials agree to the bit."""
     dry_run: bool = False
     """Only say what would be done, how long it takes, and how much disk and memory it needs."""
     list: bool = False
@@ -61,7 +73,7 @@ class Sweep:
 
 def sweep(words: Sequence[str]) -> int:
     """Runs `engram sweep` with the words after it; returns the exit code: 1 where a trial failed."""
-    asked = tyro.cli(Sweep, args=list(words), prog="engram sweep")
+    asked = tyro.cli(Sweep, args=list(words), prog="engram sweep", config=(tyro.conf.EnumChoicesFromValues,))
     if asked.list:
         for name, scales in presets().items():
             for scale in scales:
@@ -72,14 +84,23 @@ def sweep(words: Sequence[str]) -> int:
     for name, least in (("jobs", 0), ("attempts", 1)):
         if getattr(asked, name) < least:
             raise ConfigError(name, getattr(asked, name), f"must be at least {least}")
-    study = load(find(asked.study, asked.scale))
-    out = Path("runs") / study.name if asked.out == Path() else asked.out
+    study = _changed(load(find(asked.study, asked.scale)), asked)
+    suffix = "-clock" if study.match is Match.CLOCK else ""
+    out = Path("runs") / f"{study.name}{suffix}" if asked.out == Path() else asked.out
     trials = study.trials(out / "recordings")
+    check_same(trials, out / "trials")
     console = Console()
     if asked.dry_run:
         _plan(study, trials, out, console)
         return 0
     return _sweep(asked, study, trials, out, console)
+
+
+def _changed(study: Study, asked: Sweep) -> Study:
+    changes: dict[str, Any] = {"seeds": asked.seeds} if asked.seeds else {}
+    if asked.match is not None or asked.rate:
+        changes |= {"match": asked.match or study.match, "rate": asked.rate}
+    return replace(study, **changes)
 
 
 def _plan(study: Study, trials: Sequence[Trial], out: Path, console: Console) -> None:
@@ -88,8 +109,13 @@ def _plan(study: Study, trials: Sequence[Trial], out: Path, console: Console) ->
     from deploy.studies.streams import is_whole
 
     found = costs(trials, out / "trials")
-    at_once = check_memory(trials)
-    table = Table("condition", "parameters", "steps", "TFLOP", "memory", "time", "done", title=study.title or study.name)
+    try:
+        fits = f"memory for {check_memory(trials)} at once"
+    except ConfigError as error:
+        fits = f"too large for this machine: {error}"
+    table = Table(
+        "condition", "parameters", "steps", "TFLOP", "memory", "time", "done", title=study.title or study.name
+    )
     for variant in study.conditions:
         rows = [cost for cost in found if cost.trial.variant.name == variant.name]
         first = rows[0]
@@ -99,7 +125,7 @@ def _plan(study: Study, trials: Sequence[Trial], out: Path, console: Console) ->
             f"{first.steps:,}",
             f"{first.flops / 1e12:.1f}",
             gib(first.memory),
-            f"{first.seconds / 60:.0f} min",
+            "?" if isnan(first.seconds) else f"{first.seconds / 60:.0f} min",
             f"{sum(row.done for row in rows)} of {len(rows)}",
         )
     console.print(table)
@@ -112,25 +138,38 @@ def _plan(study: Study, trials: Sequence[Trial], out: Path, console: Console) ->
         f"{len(trials)} trials, {len(left)} to do, on {len(streams)} recordings, {len(missing)} to be made; "
         f"matched by {study.match}"
     )
-    console.print(f"about {seconds / 3600:.1f} h of one process, {gib(disk)} of disk; memory for {at_once} at once")
+    hours = "a time that only its device can tell" if isnan(seconds) else f"about {seconds / 3600:.1f} h of one process"
+    console.print(f"{hours}, {gib(disk)} of disk; {fits}", highlight=False)
 
 
 def _sweep(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, console: Console) -> int:
-    from common.config import RunConfig
-    from deploy.cluster import cluster_of, prepare_environment
+    from deploy.cluster import prepare_environment
     from deploy.studies.cost import check_memory
-    from deploy.studies.schedule import Schedule, State
-    from deploy.studies.streams import prepare
 
     prepare_environment()
     check_memory(trials)
     _claim(out, study)
+    with closing(take(out, "out")):
+        return _do(asked, study, trials, out, console)
+
+
+def _do(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, console: Console) -> int:
+    from common.config import RunConfig
+    from deploy.cluster import cluster_of
+    from deploy.studies.expected import compare
+    from deploy.studies.schedule import Schedule, State
+    from deploy.studies.streams import prepare
+
     if (free := shutil.disk_usage(out).free) < _FREE:
-        raise ConfigError("out", str(out), f"its disk has {free / 2**30:.1f} GiB left, and {_FREE / 2**30:.0f} are needed")
+        raise ConfigError(
+            "out", str(out), f"its disk has {free / 2**30:.1f} GiB left, and {_FREE / 2**30:.0f} are needed"
+        )
     schedule = Schedule(trials, out / "trials", gpus=study.gpus, jobs=asked.jobs, attempts=asked.attempts)
     cluster = cluster_of(RunConfig(cluster=asked.cluster), 128 * 2**20)
     with Progress(console=console) as progress:
         digests = prepare(study, trials, progress)
+        for name, digest in digests.items():
+            progress.console.print(f"stream {name}: {digest}", highlight=False)
         write_study(out, study, trials, digests, asked)
         whole = progress.add_task("trials", total=len(trials))
         bars = _Bars(progress, out / "trials", {trial.name: trial for trial in trials})
@@ -143,6 +182,11 @@ def _sweep(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, conso
     for name, reason in ended.failed.items():
         console.print(f"{name} failed: {reason}", style="red", markup=False)
     console.print(f"{len(ended.ended)} of {len(trials)} trials are done: {out}; engram report {out}")
+    if asked.expect != Path():
+        agreed = compare(trials, out / "trials", asked.expect)
+        for one in agreed:
+            console.print(one.text(), markup=False, highlight=False)
+        return 1 if ended.failed or any(one.differs for one in agreed) else 0
     return 1 if ended.failed else 0
 
 
@@ -179,17 +223,29 @@ def _claim(out: Path, study: Study) -> None:
     path = out / STUDY
     if path.exists():
         try:
-            before = json.loads(path.read_text("utf-8"))["name"]
+            before: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            name, match, rate = before["name"], before["match"], before["rate"]
         except (ValueError, KeyError, TypeError):
             raise ConfigError("out", str(out), f"its {STUDY} is damaged: remove it, and sweep again") from None
-        if before != study.name:
-            raise ConfigError("out", str(out), f"is of the study {before}: choose another folder")
+        if name != study.name:
+            raise ConfigError("out", str(out), f"is of the study {name}: choose another folder")
+        if (match, rate) != (study.match, study.rate):
+            allowed = f"has trials matched by {match}, rate {rate:g}: choose another folder"
+            raise ConfigError("out", str(out), allowed)
     out.mkdir(parents=True, exist_ok=True)
 
 
-def write_study(
-    out: Path, study: Study, trials: Sequence[Trial], digests: dict[str, str], asked: Sweep
-) -> None:
+def _command(asked: Sweep) -> str:
+    """What makes this study again."""
+    words = ["engram sweep", asked.study]
+    words += ["--scale", asked.scale] if asked.scale != "small" else []
+    words += ["--match", str(asked.match)] if asked.match else []
+    words += ["--rate", f"{asked.rate:g}"] if asked.rate else []
+    words += ["--seeds", *map(str, asked.seeds)] if asked.seeds else []
+    return " ".join(words)
+
+
+def write_study(out: Path, study: Study, trials: Sequence[Trial], digests: dict[str, str], asked: Sweep) -> None:
     """Writes down what is compared, for the report."""
     axes: list[dict[str, Any]] = []
     for axis in study.axes:
@@ -224,7 +280,7 @@ def write_study(
         ],
         "trials": [trial.name for trial in trials],
         "streams": digests,
-        "command": f"engram sweep {asked.study}" + (f" --scale {asked.scale}" if asked.scale != "small" else ""),
+        "command": _command(asked),
         "code": code_version(),
         "written": time.strftime("%Y-%m-%d", time.gmtime()),
     }

@@ -4,8 +4,9 @@ Time comes from trials of the study that have ended, or else from a few optimise
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from statistics import fmean, median
 
@@ -21,6 +22,8 @@ from deploy.studies.trial import result_of
 from learner.device import choose_device
 from learner.step import TrainingStep
 
+_CUDA = 4 * 2**30
+"""Bytes of the host that CUDA's libraries and pinned buffers take in a process (measured: 3 to 4 GiB)."""
 ROW = 1200
 """Bytes of a row of an experience (measured)."""
 _LOSSLESS = 0.4
@@ -41,7 +44,7 @@ class Cost:
         disk: Bytes that stay on disk.
         steps: Optimiser steps.
         flops: Operations of all of them.
-        seconds: Of `threads` cores or one GPU, training and evaluation.
+        seconds: Of `threads` cores or one GPU, training and evaluation; NaN where its device is not here.
         done: It has ended already.
     """
 
@@ -95,17 +98,34 @@ def costs(trials: Sequence[Trial], folder: Path) -> list[Cost]:
 
 
 def memory_bytes(trial: Trial) -> int:
-    """Most memory that a trial takes: networks and moments, activations, buffer, and what the evaluator follows."""
+    """Most memory of the host that a trial takes: buffer, what the evaluator follows, networks, activations."""
     config = trial.config
-    model, batch = config.learner.model, config.learner.optim.batch_size
-    rows, columns = model.grid(config.world.image_size)
-    tokens = rows * columns * (2 + 4)  # target and context encoder, predictor once for each of four target blocks
-    activations = 4 * batch * tokens * model.dim * model.depth * (4 + 2 * round(model.mlp_ratio))
     frames = buffer_bytes(config)
     if trial.variant.iid:
         frames = _data(config) * frames // config.learner.replay.capacity
-    # Buffer and experiences once more where they are on their way to disk.
-    return PROCESS + 2 * checkpoint_bytes(config) + activations + 2 * (frames + experience_bytes(config))
+    # Everything once more where it is on its way to disk.
+    host = PROCESS + 2 * (frames + experience_bytes(config) + checkpoint_bytes(config))
+    return host + (_CUDA if _on_gpu(config) else _activation_bytes(config))
+
+
+def device_bytes(trial: Trial) -> int:
+    """Most memory of a GPU that a trial takes; 0 where it trains on the CPU."""
+    if not _on_gpu(trial.config):
+        return 0
+    return _CUDA // 4 + 2 * checkpoint_bytes(trial.config) + _activation_bytes(trial.config) // 2  # bf16
+
+
+def _on_gpu(config: RunConfig) -> bool:
+    device = config.learner.device
+    return device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+
+
+def _activation_bytes(config: RunConfig) -> int:
+    """What a step keeps for its way back, in float32."""
+    model, batch = config.learner.model, config.learner.optim.batch_size
+    rows, columns = model.grid(config.world.image_size)
+    tokens = rows * columns * (2 + 4)  # target and context encoder, predictor once for each of four target blocks
+    return 4 * batch * tokens * model.dim * model.depth * (4 + 2 * round(model.mlp_ratio))
 
 
 def check_memory(trials: Sequence[Trial], available: int | None = None) -> int:
@@ -119,13 +139,24 @@ def check_memory(trials: Sequence[Trial], available: int | None = None) -> int:
         ConfigError: One alone does not fit; its condition is named.
     """
     free = available_bytes() if available is None else available
-    largest = max(trials, key=memory_bytes)
-    need = memory_bytes(largest)
+    need = _largest(trials, memory_bytes, free, "memory")
+    if torch.cuda.is_available():
+        _largest(trials, device_bytes, min(map(_gpu_bytes, range(torch.cuda.device_count()))), "memory of the GPU")
+    return max(1, free // need)
+
+
+def _largest(trials: Sequence[Trial], bytes_of: Callable[[Trial], int], free: int, what: str) -> int:
+    largest = max(trials, key=bytes_of)
+    need = bytes_of(largest)
     if need > free:
         model = largest.config.learner.model
-        allowed = f"needs about {gib(need)} of memory, and {gib(free)} are free: leave it out, or lower its batch"
+        allowed = f"needs about {gib(need)} of {what}, and {gib(free)} are free: leave it out, or lower its batch"
         raise ConfigError(f"{largest.variant.name}: learner.model", f"{model.dim} wide, {model.depth} deep", allowed)
-    return max(1, free // need)
+    return need
+
+
+def _gpu_bytes(number: int) -> int:
+    return torch.cuda.mem_get_info(number)[1]
 
 
 def recording_bytes(config: RunConfig) -> int:
@@ -135,9 +166,12 @@ def recording_bytes(config: RunConfig) -> int:
 
 
 def step_seconds(config: RunConfig) -> float:
-    """Times an optimiser step of a configuration on this machine, as a trial does it."""
+    """Times an optimiser step on this machine, as a trial does it; NaN where its device is not here."""
     learner, size = config.learner, config.world.image_size
-    device = choose_device(learner.device)
+    try:
+        device = choose_device(learner.device)
+    except ConfigError:
+        return nan
     torch.set_num_threads(learner.threads)
     with torch.random.fork_rng([]):  # pyright: ignore[reportUnknownMemberType]
         model = IJepa(learner.model, size, seed=0)
@@ -169,7 +203,7 @@ def _evaluations(config: RunConfig) -> int:
 
 
 def _evaluation_steps(trial: Trial) -> float:
-    """Evaluations as optimiser steps that take as long: encoded frames of the probe set, three passes of experiences."""
+    """Evaluations as optimiser steps that take as long: probe frames encoded, experiences passed three times."""
     config, evaluator = trial.config, trial.config.evaluator
     worlds = len(config.world.worlds) + len(config.world.placebo_worlds)
     probes = worlds * evaluator.trajectories * evaluator.frames

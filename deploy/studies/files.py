@@ -62,7 +62,9 @@ def load(path: Path) -> Study:
     given = cast(dict[str, Any], content)
     known = {item.name for item in fields(Study)} - {"source"}
     if wrong := sorted(given.keys() - known):
-        raise ConfigError(f"study.{wrong[0]}", given[wrong[0]], f"unknown field; allowed are {', '.join(sorted(known))}")
+        raise ConfigError(
+            f"study.{wrong[0]}", given[wrong[0]], f"unknown field; allowed are {', '.join(sorted(known))}"
+        )
     given["name"] = _name("study.name", given.get("name", path.stem.partition(".")[0]))
     for name in _PATHS:
         if given.get(name):
@@ -103,13 +105,19 @@ def _source(recording: Path | None, videos: Path | None) -> dict[str, Any]:
     actors = max(1, len(counted.actors))
     leaves = flatten(recorded)
     decided = {
-        name: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, StrEnum) else value
+        name: _as_in_yaml(value)
         for name, value in leaves.items()
         if name.startswith("world.") or name in ("actors.fps", "stream.experience", "stream.withhold")
     }
     salt = recorded.stream.salt or f"seed-{recorded.seed}"
     duration = counted.data / (recorded.actors.fps * actors)
     return {**decided, "actors.count": actors, "stream.salt": salt, "duration": duration}
+
+
+def _as_in_yaml(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(cast("tuple[Any, ...]", value))
+    return str(value) if isinstance(value, StrEnum) else value
 
 
 def _axis(name: str, content: Any) -> Axis:
@@ -157,7 +165,8 @@ def _number(where: str, value: Any) -> float:
 def _seeds(value: Any) -> tuple[int, ...]:
     if isinstance(value, int) and not isinstance(value, bool):
         return tuple(range(value))
-    seeds = cast("list[Any]", value) if isinstance(value, list) else [None]
-    if not all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds):
+    found = cast("list[Any]", value) if isinstance(value, list) else []
+    seeds = [seed for seed in found if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0]
+    if not seeds or len(seeds) < len(found):
         raise ConfigError("study.seeds", value, "must be a list of numbers from 0, or how many")
     return tuple(seeds)

@@ -1,8 +1,8 @@
 """Trials on Ray: as many at once as cores, GPUs and memory allow; what dies is done again from where it stood.
 
-    Trial ─► task (its threads, its part of a GPU, its memory) ─► do_trial ─► trial.json
-      ▲                    │ process died                        │ refused: failed.json, the others go on
-      └──── at most `attempts` times ◄┘
+Trial ─► task (its threads, its part of a GPU, its memory) ─► do_trial ─► trial.json
+  ▲                    │ process died                        │ refused: failed.json, the others go on
+  └──── at most `attempts` times ◄┘
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -11,6 +11,7 @@
 import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import ray
 import ray.exceptions
 
-from common.errors import EngramError
+from common.errors import ConfigError, EngramError
 from common.process import settle
 from deploy.cluster import Cluster, JoinedCluster
 from deploy.guardian import Guardian
@@ -78,6 +79,9 @@ class Schedule:
 
         Returns:
             How it ended.
+
+        Raises:
+            ConfigError: The cluster lacks what a trial needs: it would wait for ever.
         """
         for trial in self.trials:
             if result_of(self.folder / trial.name) is not None:
@@ -92,6 +96,7 @@ class Schedule:
             guardian.watch(cluster.folder)
         try:
             cluster.start()
+            self._check_room()
             shared = self.folder.resolve() if isinstance(cluster, JoinedCluster) else None
             while self._waiting or self._running:
                 self._begin(shared)
@@ -111,6 +116,17 @@ class Schedule:
             running=tuple(trial.name for trial in self._running.values()),
             waiting=len(self._waiting),
         )
+
+    def _check_room(self) -> None:
+        there = ray.cluster_resources()
+        if self.gpus > float(there.get("GPU", 0.0)):
+            allowed = f"of each trial, and there are {there.get('GPU', 0.0):g}: a study of `small` scale needs none"
+            raise ConfigError("study.gpus", self.gpus, allowed)
+        for trial in self._waiting:
+            threads = trial.config.learner.threads
+            if threads > float(there["CPU"]):
+                allowed = f"must be at most the {there['CPU']:g} cores that there are"
+                raise ConfigError(f"{trial.variant.name}: learner.threads", threads, allowed)
 
     def _begin(self, shared: Path | None) -> None:
         """Hands to Ray what there is room for, no more, so that what waits stays ours to order."""
@@ -162,9 +178,10 @@ class Schedule:
         reason = said if isinstance(error, EngramError) else f"{type(error).__name__}: {said}"
         self._failed[trial.name] = reason
         folder = self.folder / trial.name
-        folder.mkdir(parents=True, exist_ok=True)
         content = {"v": SCHEMA, "error": reason, "attempts": self._tried[trial.name]}
-        (folder / FAILURE).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+        with suppress(OSError):  # a folder that cannot be made may be why it failed; it is told at the end all the same
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / FAILURE).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
 def _do(trial: Trial, folder: Path, shared: Path | None) -> None:

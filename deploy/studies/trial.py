@@ -1,9 +1,9 @@
 """One trial in its folder: begun, gone on with, ended; `trial.json` appears last, and whole.
 
-    trials/<variant>-s<seed>/
-        config.yaml  events.jsonl  evaluations.jsonl   as in any run directory
-        checkpoints/  progress.safetensors             while it goes on
-        encoder.safetensors  trial.json                once it has ended
+trials/<variant>-s<seed>/
+    config.yaml  events.jsonl  evaluations.jsonl   as in any run directory
+    checkpoints/  progress.safetensors             while it goes on
+    encoder.safetensors  trial.json                once it has ended
 """
 
 import json
@@ -23,7 +23,8 @@ import torch
 from actors.worlds.kinds import kind_of
 from common.config import RunConfig
 from common.config.files import from_yaml, to_yaml
-from common.errors import CheckpointError, RunError
+from common.config.run import flatten
+from common.errors import CheckpointError, ConfigError, RunError
 from common.ijepa.network import Network
 from common.recording import Recording
 from deploy.rundir import RunDirectory, read_rows
@@ -40,6 +41,7 @@ RESULT = "trial.json"
 FAILURE = "failed.json"
 ENCODER = "encoder.safetensors"
 _PROGRESS = "progress.safetensors"
+_PATIENCE = 60.0
 _OF_MACHINE = {"t", "seconds", "cpu_seconds", "cost", "lives", "skipped", "v"}
 """Fields of rows that tell of the machine, not of what was learned."""
 
@@ -70,7 +72,7 @@ def do_trial(trial: Trial, folder: Path) -> Mapping[str, Any]:
         What stands in `trial.json`.
 
     Raises:
-        RunError: The folder is another trial's.
+        RunError: The folder is another trial's, or its disk is full.
         RecordingError: The recording is missing or damaged.
         CheckpointError: Frames of the recording are of another size.
     """
@@ -111,6 +113,33 @@ def result_of(folder: Path) -> dict[str, Any] | None:
     return content
 
 
+def check_same(trials: Sequence[Trial], folder: Path) -> None:
+    """Makes sure that what trials have left so far is of the same study: results of another must not pass for theirs.
+
+    Args:
+        trials: What is going to be done.
+        folder: Where theirs are.
+
+    Raises:
+        RunError: A folder is of another configuration.
+    """
+    for trial in trials:
+        _check_same(trial, folder / trial.name)
+
+
+def _check_same(trial: Trial, folder: Path) -> None:
+    path = folder / "config.yaml"
+    if not path.exists():
+        return
+    before, now = flatten(from_yaml(path)), flatten(trial.config)
+    if differing := [name for name in now if before.get(name) != now[name]]:
+        name = differing[0]
+        raise RunError(
+            f"{folder} is of another configuration ({name} was {before.get(name)!r} and is {now[name]!r} now): "
+            "choose another --out, or remove it"
+        )
+
+
 def measured_digest(folder: Path) -> str:
     """Checksum of everything that was measured, without times of the machine: equal where numbers are."""
     digest = blake2b(digest_size=16)
@@ -123,9 +152,8 @@ def measured_digest(folder: Path) -> str:
 def _enter(trial: Trial, folder: Path) -> tuple[RunDirectory, _Begun | None]:
     """Opens the folder, and finds where an earlier process stood; one that has no checkpoint yet begins anew."""
     if (folder / "events.jsonl").exists():
-        if (folder / "config.yaml").exists() and to_yaml(from_yaml(folder / "config.yaml")) != to_yaml(trial.config):
-            raise RunError(f"{folder} is of another configuration: choose another --out, or remove it")
-        directory = RunDirectory.open(folder)
+        _check_same(trial, folder)
+        directory = _opened(folder)
         begun = _begun(directory)
         if begun is not None:
             with (folder / "evaluations.jsonl").open("r+b") as file:
@@ -133,11 +161,28 @@ def _enter(trial: Trial, folder: Path) -> tuple[RunDirectory, _Begun | None]:
             directory.event("resumed", step=begun.checkpoint.step)
             return directory, begun
         directory.close()
+    if folder.is_dir():  # nothing that could be gone on with
         shutil.rmtree(folder)
     directory = RunDirectory(folder)
     directory.write_text_atomic("config.yaml", to_yaml(trial.config))
     directory.event("started", trial=trial.name, study=trial.study)
     return directory, None
+
+
+def _opened(folder: Path) -> RunDirectory:
+    """Opens a folder that a process may still hold which is about to notice that its sweep was killed.
+
+    Raises:
+        ConfigError: It is held for longer than that.
+    """
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return RunDirectory.open(folder)
+        except ConfigError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(1.0)
 
 
 def _begun(directory: RunDirectory) -> _Begun | None:
@@ -162,6 +207,8 @@ class _Keeper:
     def each(self, rows: Rows) -> None:
         for row in rows:
             self._directory.evaluation(row)
+        if self._directory.lost_rows:
+            raise RunError(f"no space left for {self._directory.path}: free some, and sweep again")
         if rows and time.monotonic() - self._kept >= self._every:
             self._keep()
             self._kept = time.monotonic()
@@ -179,9 +226,7 @@ class _Keeper:
             file.unlink()
 
 
-def _end(
-    trial: Trial, directory: RunDirectory, training: Training, spent: Sequence[float]
-) -> Mapping[str, Any]:
+def _end(trial: Trial, directory: RunDirectory, training: Training, spent: Sequence[float]) -> Mapping[str, Any]:
     folder, config = directory.path, trial.config
     network = Network(
         config=config.learner.model,
@@ -298,8 +343,4 @@ class _Meter:
 
     def spent(self) -> list[float]:
         """Wall and CPU seconds so far."""
-        return [
-            before + now - began for before, now, began in zip(self._before, self._now(), self._began, strict=True)
-        ]
-
-
+        return [before + now - began for before, now, began in zip(self._before, self._now(), self._began, strict=True)]

@@ -1,4 +1,4 @@
-"""Half-times of the mean contrast: how fast experiences are learned and lost on average, where one alone is noisy.
+"""Half-times of the mean contrast: how fast experiences are learned and lost on average, where no single one is sure.
 
 T_mem and T_forget need D of *one* experience to pass θ. A small network, or a short study, may know all experiences a
 little and none for sure; then the mean over experiences still has a course:
