@@ -51,8 +51,8 @@ class Stand:
 
     @property
     def rows(self) -> int:
-        """Rows of a dot plot; 0 for a numeric axis."""
-        return 0 if self.axis.numeric else len(self.names)
+        """Rows of a dot plot, more where series stand beside each other; 0 for a numeric axis."""
+        return 0 if self.axis.numeric else round(len(self.names) * max(1.0, 0.6 * len(self.series)))
 
     def place(self, one: Findings) -> float:
         """Where a condition stands."""
@@ -136,7 +136,12 @@ def draw(axes: Axes, stand: Stand, of: Of, *, label: str, log: bool = False, eac
     finish(axes, stand, label=label)
     shown = [one for series in stand.series for one in series.findings]
     results: list[Result] = [result for one in shown for result in [of(one), *(each(one) if each else ())]]
-    _scale(axes, [result.value for result in results if isinstance(result, Score)], "x" if across else "y", log=log)
+    values = [result.value for result in results if isinstance(result, Score)]
+    if values or (stand.bound is not None and isinstance(of(stand.bound), Score)):
+        _scale(axes, values, "x" if across else "y", log=log)
+        return
+    axes.text(0.5, 0.5, "not measurable", transform=axes.transAxes, ha="center", va="center", color=GREY)
+    (axes.set_xticks if across else axes.set_yticks)([])
 
 
 def _trials(axes: Axes, at: float, results: Sequence[Result], style: Sign, *, across: bool) -> None:

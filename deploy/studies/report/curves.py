@@ -87,11 +87,12 @@ def _paint_survival(axes: Axes, *, members: Sequence[Findings], what: What, whom
         longest = max(longest, end)
         time = np.concatenate([[0.0], curve.time_T, [end]])
         value = np.concatenate([[1.0], curve.value_T, [curve.value_T[-1]]])
-        axes.step(time, value, where="post", color=style.colour, linestyle=style.line, label=one.name)
+        axes.step(time, value, where="post", color=style.colour, linestyle=style.line)
+        axes.plot([], [], color=style.colour, linestyle=style.line, marker=style.marker, markersize=4, label=one.name)
         if np.isfinite(curve.low_T).any():
             low, high = (np.concatenate([[1.0], ends, [ends[-1]]]) for ends in (curve.low_T, curve.high_T))
             axes.fill_between(time, low, high, step="post", color=style.colour, alpha=0.12, linewidth=0)
-        places = np.linspace(0, len(time) - 1, 6).astype(int)[1:]
+        places = np.linspace(0, len(time) - 1, 7).astype(int)[1:-1]
         axes.plot(time[places], value[places], linestyle="none", marker=style.marker, color=style.colour, markersize=4)
     axes.set_ylim(-0.02, 1.03)
     axes.set_xlim(0, longest or 1)

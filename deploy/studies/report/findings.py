@@ -20,6 +20,7 @@ from evaluator.times.contrasts import mean_at, world_contrast
 from evaluator.times.events import Outcome
 from evaluator.times.population import Course, Which, course
 from evaluator.times.retention import LEAST_IN_BIN, ages
+from evaluator.times.saving import saving
 from evaluator.times.study import Clock, Flags, Floats, Run, Study
 from evaluator.times.survival import Curve, Durations, leave_one_out, median, survival_curve, t_interval
 from evaluator.times.telling import OUTCOMES
@@ -143,6 +144,7 @@ class Findings:
         times: By time and experiences; what is not measurable has a reason.
         halves: Half-times of the mean contrast, by experiences and clock.
         margin: Median of D at the last exposure ÷ θ.
+        saving: How much faster a world is memorised on a return.
         retention: D ÷ level by seconds since the last exposure.
         lines: `episodic` and `world`: D over seconds of the stream.
         scores: Numbers of each trial, by key.
@@ -156,6 +158,7 @@ class Findings:
     times: Mapping[tuple[What, Whom], Timed | NotMeasurable]
     halves: Mapping[tuple[Whom, Clock], Halves]
     margin: Result
+    saving: Result
     retention: Line | NotMeasurable
     lines: Mapping[str, Line | NotMeasurable]
     scores: Mapping[str, Sequence[Result]]
@@ -219,6 +222,7 @@ def find(condition: Condition, measured: Sequence[Measured]) -> Findings:
         times=times,
         halves=_halves(analysis),
         margin=_margin(analysis),
+        saving=saving(analysis),
         retention=_retention(analysis),
         lines=lines,
         scores={key: [of_trial[key] for of_trial in scores] for key in scores[0]},

@@ -21,7 +21,7 @@ figure .paper svg { overflow: hidden; }
 figcaption .why { border-left: 3px solid var(--gold); padding-left: 12px; }
 figcaption .why summary { cursor: pointer; }
 ul.said { max-width: 84ch; padding-left: 20px; } ul.said li { margin-bottom: 8px; }
-.alarm { border: 1px solid var(--gold); border-left-width: 4px; padding: 10px 14px; margin: 16px 0 0; }
+.alarm { border: 1px solid var(--gold); border-left-width: 4px; padding: 10px 14px; margin: 16px 0; }
 .alarm ul { margin: 6px 0 0; padding-left: 20px; }
 dd { overflow-wrap: anywhere; }
 """

@@ -94,7 +94,8 @@ def _times(material: Material, whom: Whom) -> Table:
                 result = timed.medians[clock] if isinstance(timed, Timed) else timed or none
                 row.append(reasons.cell(result, 0))
         key = q.MEMORISED if whom is Whom.EXPOSED else q.MEMORISED_REHEARSED
-        rows.append([*row, reasons.cell(one.over_seeds(key), 2), reasons.cell(one.margin, 1)])
+        row += [reasons.cell(one.over_seeds(key), 2), reasons.cell(one.margin, 1)]
+        rows.append([*row, *([reasons.cell(one.saving, 2)] if whom is Whom.EXPOSED else [])])
     of = "all exposed experiences" if whom is Whom.EXPOSED else "experiences rehearsed on purpose"
     head = ["level", "trials", "θ, bits"]
     for what in What:
@@ -102,7 +103,7 @@ def _times(material: Material, whom: Whom) -> Table:
     return Table(
         name=f"times-{whom}",
         caption=f"Medians of T_mem and T_forget with 95 % intervals over seeds: {of}",
-        head=[*head, "share memorised", "D ÷ θ"],
+        head=[*head, "share memorised", "D ÷ θ", *(["saving on returns"] if whom is Whom.EXPOSED else [])],
         rows=rows,
         notes=reasons.notes(),
     )
@@ -243,7 +244,7 @@ def _compute(material: Material) -> Table:
 def energy_said(material: Material) -> str:
     """What energy is estimated by."""
     return (
-        f"Energy is an estimate: CPU seconds × {material.watts:g} W a busy core (`--watts`); memory, idle cores, "
+        f"Energy is an estimate: CPU seconds × {material.watts:g} W a busy core (--watts); memory, idle cores, "
         "cooling "
         "and GPUs are not in it. CPU seconds are those of the whole trial; images are divided by those of training "
         "alone."

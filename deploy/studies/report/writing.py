@@ -148,6 +148,7 @@ def summary(material: Material, laws: Sequence[Fit], ranking: Ranking) -> Mappin
                 "seeds": one.condition.seeds,
                 "times": {f"{what}.{whom}": timed.row() for (what, whom), timed in one.times.items()},
                 "half_times": {f"{whom}.{clock}": halves.pooled.row() for (whom, clock), halves in one.halves.items()},
+                "saving": one.saving.row(),
                 "numbers": means([one], list(one.scores))[one.name],
             }
             for one in material.findings
