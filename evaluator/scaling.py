@@ -15,10 +15,11 @@ Shapes: N times, C clusters.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from evaluator.lifetimes import Logs, plain, with_never
 from evaluator.scores import NotMeasurable, Score
@@ -83,6 +84,11 @@ class PowerLaw:
         if self.never is None:
             return np.zeros(len(x))
         return 1 / (1 + np.exp(-(self.never[0] + self.never[1] * np.log(x))))
+
+    def median_of_all(self, x: Floats) -> Floats:
+        """Median time of all, with those that the event never comes to; infinite where these are half or more."""
+        share_X = 0.5 / np.maximum(1 - self.never_at(x), 0.5)
+        return self.at(x) * np.exp(self.spread * cast(Floats, special.ndtri(share_X)))
 
     def row(self) -> dict[str, Any]:
         """Gives the law as plain JSON."""

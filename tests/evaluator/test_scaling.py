@@ -138,3 +138,14 @@ def test_medians_of_trials_give_a_line_with_its_interval() -> None:
     assert found.exponent.low == pytest.approx(-0.3)
     gap_T = np.where(np.arange(9) < 7, np.nan, 1.0)
     assert isinstance(fit_medians(x_T, gap_T, seed_T), NotMeasurable)
+
+
+def test_the_median_of_all_counts_those_that_the_event_never_comes_to() -> None:
+    found = law(planted(3, clusters=5, each=400, follow=600.0, never=0.3, spread=0.0))
+    rng = np.random.default_rng(0)
+    for x in SIZES[:2]:
+        never = float(found.never_at(np.array([x]))[0])
+        time = found.at(np.array([x])) * np.exp(found.spread * rng.normal(size=100_000))
+        time[: int(never * 100_000)] = np.inf
+        assert found.median_of_all(np.array([x]))[0] == pytest.approx(np.median(time), rel=0.03)
+    assert np.isinf(found.median_of_all(np.array([SIZES[3]]))[0])

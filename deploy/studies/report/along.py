@@ -194,8 +194,9 @@ def _scale(axes: Axes, values: Sequence[float], which: Literal["x", "y"], *, log
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
     positive = [value for value in values if value > 0]
     if not log or not positive:
-        if high - low < 0.15 * abs(high + low) / 2:  # all alike: differences of a thousandth are no news
-            limit(0.95 * (low + high) / 2 - 0.05 * abs(low), 1.05 * (low + high) / 2 + 0.05 * abs(high))
+        middle, half = (low + high) / 2, (high - low) / 2
+        if half < 0.08 * abs(middle):  # all alike: differences of a thousandth are no news
+            limit(middle - 0.1 * abs(middle), middle + 0.1 * abs(middle))
         axes.locator_params(axis=which, nbins=6)
         return
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
@@ -232,7 +233,7 @@ def law(axes: Axes, stand: Stand, fit: Fit, number: int) -> None:
     interval = "" if ends.low is None or ends.high is None else f" [{ends.low:.2f}, {ends.high:.2f}]"
     name = f"{fit.series.name}: " if fit.series.name else ""
     text = f"{name}k = {ends.value:.2f}{interval}".replace("-", "−")
-    axes.plot(grid, found.at(grid), color=style.colour, linestyle=style.line, linewidth=1.2, zorder=1)
+    axes.plot(grid, found.median_of_all(grid), color=style.colour, linestyle=style.line, linewidth=1.2, zorder=1)
     axes.set_xlabel(f"{axes.get_xlabel()}\n{text}")
 
 

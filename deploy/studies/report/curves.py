@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 
-from deploy.studies.report.figures import counted
+from deploy.studies.report.figures import counted, first_reason
 from deploy.studies.report.findings import Findings, Line, Timed, What, Whom
 from deploy.studies.report.material import Material
-from deploy.studies.report.plots import GREY, Drawing, Panel, bar, sign
+from deploy.studies.report.plots import GREY, Drawing, Missing, Panel, bar, sign
 from deploy.studies.report.scales import series_along
 from evaluator.scores import NotMeasurable, Score
 from evaluator.seeds import over_seeds
@@ -20,6 +20,8 @@ from evaluator.times.study import Floats
 
 MOST = 8
 """Most lines of a panel."""
+MOST_STEPS = 160
+"""Most steps of a survival curve that are drawn: more are finer than the line is wide."""
 
 type Group = tuple[str, Sequence[Findings]]
 type Take = Callable[[Findings], Line | NotMeasurable]
@@ -37,7 +39,7 @@ def groups(material: Material) -> list[Group]:
     return [(name, members[start : start + MOST]) for name, members in found for start in range(0, len(members), MOST)]
 
 
-def survival(material: Material, whom: Whom) -> Drawing | None:
+def survival(material: Material, whom: Whom) -> Drawing | Missing:
     """Share not yet memorised, and not yet forgotten."""
     panels: list[Panel] = []
     missing: list[str] = []
@@ -58,12 +60,13 @@ def survival(material: Material, whom: Whom) -> Drawing | None:
                 elif timed is not None:
                     because = timed.because if isinstance(timed, NotMeasurable) else "it was seen of no experience"
                     missing.append(f"{titles[what].lower()}, {one.name}: {because}")
+    of = "all exposed experiences" if whom is Whom.EXPOSED else "experiences rehearsed on purpose"
+    title = f"Survival: not yet memorised, not yet forgotten; {of}"
     if not drawn:
-        return None
-    of = "all exposed experiences" if whom is Whom.EXPOSED else "experiences that were rehearsed on purpose"
+        return Missing(title=title, because=first_reason(missing))
     return Drawing(
         name=f"survival-{whom}",
-        title=f"Survival: not yet memorised, not yet forgotten; {of}",
+        title=title,
         caption=[
             "Kaplan–Meier on midpoints of the intervals between measurements, all seeds of a level pooled, collapse "
             "counted as censoring. Left from capture, right from the last exposure. Bands: 95 %, jackknife-t over "
@@ -85,12 +88,14 @@ def _paint_survival(axes: Axes, *, members: Sequence[Findings], what: What, whom
         curve, style = timed.curve, sign(number)
         end = max(float(np.nanmax(timed.durations[next(iter(timed.durations))].followed_N)), float(curve.time_T[-1]))
         longest = max(longest, end)
-        time = np.concatenate([[0.0], curve.time_T, [end]])
-        value = np.concatenate([[1.0], curve.value_T, [curve.value_T[-1]]])
+        chosen = np.unique(np.linspace(0, len(curve.time_T) - 1, MOST_STEPS).astype(int))
+        time = np.concatenate([[0.0], curve.time_T[chosen], [end]])
+        value, low, high = (
+            np.concatenate([[1.0], of[chosen], of[[-1]]]) for of in (curve.value_T, curve.low_T, curve.high_T)
+        )
         axes.step(time, value, where="post", color=style.colour, linestyle=style.line)
         axes.plot([], [], color=style.colour, linestyle=style.line, marker=style.marker, markersize=4, label=one.name)
         if np.isfinite(curve.low_T).any():
-            low, high = (np.concatenate([[1.0], ends, [ends[-1]]]) for ends in (curve.low_T, curve.high_T))
             axes.fill_between(time, low, high, step="post", color=style.colour, alpha=0.12, linewidth=0)
         places = np.linspace(0, len(time) - 1, 7).astype(int)[1:-1]
         axes.plot(time[places], value[places], linestyle="none", marker=style.marker, color=style.colour, markersize=4)
@@ -101,7 +106,7 @@ def _paint_survival(axes: Axes, *, members: Sequence[Findings], what: What, whom
     axes.set_ylabel("share")
 
 
-def retention(material: Material) -> Drawing | None:
+def retention(material: Material) -> Drawing | Missing:
     """What is left by age."""
     return _lines(
         material,
@@ -118,7 +123,7 @@ def retention(material: Material) -> Drawing | None:
     )
 
 
-def contrasts(material: Material) -> Drawing | None:
+def contrasts(material: Material) -> Drawing | Missing:
     """D over the stream."""
     return _lines(
         material,
@@ -141,7 +146,7 @@ def contrasts(material: Material) -> Drawing | None:
 def _lines(
     material: Material, name: str, title: str, caption: Sequence[str], shown: Sequence[tuple[str, str, Take]], *,
     ratio: bool = False,
-) -> Drawing | None:  # fmt: skip
+) -> Drawing | Missing:  # fmt: skip
     panels: list[Panel] = []
     missing: list[str] = []
     drawn = False
@@ -155,7 +160,7 @@ def _lines(
                 if isinstance(line, NotMeasurable):
                     missing.append(f"{heading}, {one.name}: {line.because}")
     if not drawn:
-        return None
+        return Missing(title=title, because=first_reason(missing))
     return Drawing(name=name, title=title, caption=[*caption, counted(material)], panels=panels, missing=missing)
 
 
@@ -193,7 +198,7 @@ def _limit(axes: Axes, members: Sequence[Findings], take: Take) -> None:
         axes.set_ylim(min(-0.3, float(joined.min()) - 0.1), max(1.3, float(joined.max()) + 0.2))
 
 
-def worlds(material: Material) -> Drawing | None:
+def worlds(material: Material) -> Drawing | Missing:
     """Fall of place accuracy, world by world."""
     panels: list[Panel] = []
     for name, members in groups(material):
@@ -202,11 +207,12 @@ def worlds(material: Material) -> Drawing | None:
         if names:
             paint = partial(_paint_worlds, members=found, names=names)
             panels.append(Panel(title=name or "Best task end − last version", paint=paint, rows=len(names)))
+    title = "Forgetting of places, world by world"
     if not panels:
-        return None
+        return Missing(title=title, because="no trial has two tasks with place scores of single worlds")
     return Drawing(
         name="forgetting-worlds",
-        title="Forgetting of places, world by world",
+        title=title,
         caption=[
             "Fall of a(t, world), accuracy of a linear probe for the places of a world that is fitted anew at each "
             "version, from its best task end to the last version (Chaudhry et al. 2018). A best of noisy numbers is "

@@ -10,7 +10,7 @@ from deploy.studies.report import quantities as q
 from deploy.studies.report.along import Stand, draw, law, stands
 from deploy.studies.report.findings import Findings, Half, Timed, What, Whom
 from deploy.studies.report.material import Material
-from deploy.studies.report.plots import Drawing, Panel
+from deploy.studies.report.plots import Drawing, Missing, Panel
 from deploy.studies.report.quantities import CATALOGUE
 from deploy.studies.report.ranking import Ranking, encoders
 from deploy.studies.report.scales import Fit
@@ -29,6 +29,15 @@ def counted(material: Material) -> str:
     return f"{len(material.trials)} trials, seeds {', '.join(map(str, seeds)) or '–'}."
 
 
+def first_reason(missing: Sequence[str]) -> str:
+    """Reason for which a whole figure is missing: of the first thing it would have shown, with its name."""
+    if not missing:
+        return "no trial has what it takes"
+    name, _, because = missing[0].partition(": ")
+    more = f" (and likewise of {len(missing) - 1} more)" if len(missing) > 1 else ""
+    return f"of {name}, {because}{more}"
+
+
 def seeds_said(material: Material) -> str:
     """What the bars of means over seeds are."""
     if max((len(one.condition.trials) for one in material.findings), default=0) < 2:
@@ -36,7 +45,7 @@ def seeds_said(material: Material) -> str:
     return "Bars are 95 % t-intervals over seeds."
 
 
-def times(material: Material, found: Sequence[Fit], whom: Whom) -> list[Drawing]:
+def times(material: Material, found: Sequence[Fit], whom: Whom) -> list[Drawing | Missing]:
     """T_mem and T_forget against each axis, in seconds and in steps."""
     of = _OF[whom]
     counts = "; ".join(f"{what.words}: {listed}" for what in What if (listed := _counts(material, what, whom)))
@@ -45,18 +54,16 @@ def times(material: Material, found: Sequence[Fit], whom: Whom) -> list[Drawing]
         "intervals over seeds (an arrow is an open end; what leaves the frame is in the table). Small hollow signs: "
         "the same "
         "of each trial.",
-        "Lines: T = c x^k, a log-normal model fitted to all interval- and right-censored times at once, with a share "
-        "that "
-        "the event never comes to where the data ask for one (evaluator/scaling.py); the line is the median of the "
-        "others. "
-        "k with its 95 % interval, clusters are seeds.",
+        "Lines: the medians that T = c x^k implies, a log-normal model fitted to all interval- and right-censored times at "
+        "once, with a share that the event never comes to where the data ask for one (evaluator/scaling.py). k, with its "
+        "95 % interval over seeds, is of those that it comes to.",
         f"{counted(material)} Events/experiences by level – {counts}.",
     ]
     title = f"Time until memorised and until forgotten: {of}"
     return _times(material, found, _Asked(whom, tuple(What), f"times-{whom}", title, said))
 
 
-def half_times(material: Material, found: Sequence[Fit], whom: Whom) -> list[Drawing]:
+def half_times(material: Material, found: Sequence[Fit], whom: Whom) -> list[Drawing | Missing]:
     """Half-times of the mean contrast against each axis."""
     said = [
         f"How fast D of {_OF[whom]} is learned and lost on average, where single experiences are too noisy for a "
@@ -65,7 +72,8 @@ def half_times(material: Material, found: Sequence[Fit], whom: Whom) -> list[Dra
         "the last "
         "exposure at which the mean, fitted to fall alone, is half of it. Large signs: all trials, 95 % percentile "
         "intervals "
-        "of a bootstrap of runs and their visits, too narrow with few seeds. Small hollow signs: each trial.",
+        "of a bootstrap of runs and their visits (of one run's visits alone with one seed), too narrow with few "
+        "seeds. Small hollow signs: each trial.",
         "Lines: T = c x^k by least squares on the logarithms of the half-times of the trials.",
         counted(material),
     ]
@@ -87,26 +95,13 @@ class _Asked:
     caption: Sequence[str]
 
 
-def _times(material: Material, found: Sequence[Fit], asked: _Asked) -> list[Drawing]:
+def _times(material: Material, found: Sequence[Fit], asked: _Asked) -> list[Drawing | Missing]:
     whom, kinds = asked.whom, asked.kinds
-    drawings: list[Drawing] = []
+    drawings: list[Drawing | Missing] = []
+    if whom is Whom.REHEARSED and not any(of is whom for one in material.findings for _, of in one.times):
+        return []
     for stand in stands(material, None):
-        if not any(
-            isinstance(result, Score)
-            for what in kinds
-            for one in material.findings
-            for result in (one.time(what, whom, Clock.SECONDS), *one.each_time(what, whom, Clock.SECONDS))
-        ):
-            continue
-        panels = [
-            Panel(
-                title=f"{what.words}, {_UNIT[clock]}",
-                paint=partial(_paint_times, stand=stand, what=what, whom=whom, clock=clock, fits=found),
-                rows=stand.rows,
-            )
-            for what in kinds
-            for clock in (Clock.SECONDS, Clock.STEPS)
-        ]
+        title = f"{asked.title}, by {stand.axis.label}"
         missing = [
             f"{what.words} of {one.name}: {result.because}"
             for what in kinds
@@ -114,10 +109,28 @@ def _times(material: Material, found: Sequence[Fit], asked: _Asked) -> list[Draw
             if isinstance(result := one.time(what, whom, Clock.SECONDS), NotMeasurable)
             and not one.condition.variant.iid
         ]
+        if not any(
+            isinstance(result, Score)
+            for what in kinds
+            for one in material.findings
+            for result in (one.time(what, whom, Clock.SECONDS), *one.each_time(what, whom, Clock.SECONDS))
+        ):
+            drawings.append(Missing(title=title, because=first_reason(missing)))
+            continue
+        panels = [
+            Panel(
+                title=f"{what.words}, {_UNIT[clock]}",
+                paint=partial(_paint_times, stand=stand, what=what, whom=whom, clock=clock, fits=found),
+                rows=stand.rows,
+                lines=len(stand.series) if stand.axis.numeric else 0,
+            )
+            for what in kinds
+            for clock in (Clock.SECONDS, Clock.STEPS)
+        ]
         drawings.append(
             Drawing(
                 name=f"{asked.name}-{stand.axis.name}",
-                title=f"{asked.title}, by {stand.axis.label}",
+                title=title,
                 panels=panels,
                 missing=missing,
                 caption=[text for text in asked.caption if stand.axis.numeric or not text.startswith("Lines")],
@@ -255,20 +268,34 @@ def probes(material: Material, ranking: Ranking) -> list[Drawing]:
     return drawings
 
 
+_ENCODERS = {EncoderName.TRAINED: "trained", EncoderName.RANDOM: "random-init", EncoderName.PIXELS: "pixels"}
+MANY = 2
+"""Series up to which each is drawn with baselines of its own; of more, the first one's stand for all."""
+
+
 def _paint_probe(axes: Axes, *, stand: Stand, task: Task) -> None:
-    count = len(stand.series)
+    sign_at = 0
     for number, encoder in enumerate(encoders()):
         key = q.probe(task, encoder)
-        shown = stand if encoder is EncoderName.TRAINED else Stand(
-            axis=stand.axis, series=stand.series, bound=None, alone=()
-        )  # fmt: skip
-        names = [
-            {EncoderName.TRAINED: "trained", EncoderName.RANDOM: "random-init", EncoderName.PIXELS: "pixels"}[encoder]
-            + (f", {series.name}" if count > 1 else "")
-            for series in stand.series
-        ]
-        draw(axes, shown, lambda one, key=key: one.over_seeds(key), label=q.unit_of(task), signs=number * count,
-             names=names, beside=(number, 3))  # fmt: skip
+        trained, many = encoder is EncoderName.TRAINED, len(stand.series) > MANY
+        series = stand.series if trained or not many else stand.series[:1]
+        shown = Stand(
+            axis=stand.axis,
+            series=series,
+            bound=stand.bound if trained else None,
+            alone=stand.alone if trained else (),
+        )
+        named = [f"{_ENCODERS[encoder]}, {one.name}" if len(stand.series) > 1 else _ENCODERS[encoder] for one in series]
+        draw(
+            axes,
+            shown,
+            lambda one, key=key: one.over_seeds(key),
+            label=q.unit_of(task),
+            signs=sign_at,
+            names=named,
+            beside=(number, 3) if not many else (0, 1),
+        )
+        sign_at += len(series)
 
 
 MEMORY = Group(

@@ -16,7 +16,7 @@ from deploy.studies.report.measured import Measured
 from evaluator.scores import NotMeasurable, Result, Score
 from evaluator.seeds import over_seeds
 from evaluator.times.analysis import Analysis, Found, durations_of
-from evaluator.times.contrasts import mean_at, world_contrast
+from evaluator.times.contrasts import mean_at, world_contrast, world_differences
 from evaluator.times.events import Outcome
 from evaluator.times.population import Course, Which, course
 from evaluator.times.retention import LEAST_IN_BIN, ages
@@ -306,7 +306,7 @@ def _contrasts(analysis: Analysis) -> tuple[dict[str, Line | NotMeasurable], lis
     for run, contrast in zip(analysis.study.runs, analysis.contrasts, strict=True):
         columns = range(len(run.version_V))
         each["episodic"].append({int(run.version_V[v]): mean_at(contrast, run, v) for v in columns})
-        each["world"].append({int(run.version_V[v]): world_contrast(run, v) for v in columns})
+        each["world"].append(_worlds(run))
         moments.append({int(run.version_V[v]): float(run.time_V[v] - run.time_V[0]) for v in columns})
     scores: list[dict[str, Result]] = [{} for _ in moments]
     for name, (over, last) in names.items():
@@ -315,6 +315,24 @@ def _contrasts(analysis: Analysis) -> tuple[dict[str, Line | NotMeasurable], lis
             of_trial[over] = _without_interval(over_seeds(ended))
             of_trial[last] = _without_interval(ended[-1]) if ended else NotMeasurable("no version was measured")
     return {name: _line(each[name], moments) for name in names}, scores
+
+
+def _worlds(run: Run) -> dict[int, Result]:
+    """World contrast at each version, without its interval over worlds."""
+    found = list(world_differences(run).values())
+    versions = run.version_V.tolist()
+    if not found:
+        return dict.fromkeys(versions, world_contrast(run)) if versions else {}
+    known_WV = np.stack(found)
+    results: dict[int, Result] = {}
+    for column, version in enumerate(versions):
+        of_V = known_WV[:, column][np.isfinite(known_WV[:, column])]
+        results[version] = (
+            Score(value=float(of_V.mean()), low=None, high=None, frames=len(of_V), clusters=len(of_V))
+            if len(of_V)
+            else NotMeasurable("no visited world was measured both before its first visit and now")
+        )
+    return results
 
 
 def _without_interval(result: Result) -> Result:

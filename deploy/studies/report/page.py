@@ -9,7 +9,7 @@ from deploy.report.style import STYLE
 from deploy.studies.report import provenance
 from deploy.studies.report.cautions import cautions, shown
 from deploy.studies.report.material import Material
-from deploy.studies.report.plots import Drawing
+from deploy.studies.report.plots import Drawing, Missing
 from deploy.studies.report.ranking import Ranking
 from deploy.studies.report.scales import Fit
 from deploy.studies.report.tables import Table, energy_said
@@ -18,6 +18,7 @@ from evaluator.scores import NotMeasurable
 _MORE = """
 figure .paper { background: #fff; border-radius: 6px; padding: 10px; border: 1px solid var(--line); }
 figure .paper svg { overflow: hidden; }
+figure .paper svg * { stroke-linejoin: round; stroke-linecap: butt; }
 figcaption .why { border-left: 3px solid var(--gold); padding-left: 12px; }
 figcaption .why summary { cursor: pointer; }
 ul.said { max-width: 84ch; padding-left: 20px; } ul.said li { margin-bottom: 8px; }
@@ -52,7 +53,7 @@ class Contents:
     material: Material
     fits: Sequence[Fit]
     ranking: Ranking
-    figures: Mapping[str, Sequence[Drawn]]
+    figures: Mapping[str, Sequence[Drawn | Missing]]
     tables: Mapping[str, Table]
     against: Section | None
 
@@ -115,7 +116,10 @@ def _asked(contents: Contents) -> Section:
 
 
 def _section(contents: Contents, name: str, title: str, lead: str, *, tables: Sequence[str]) -> Section:
-    blocks = [figure(contents.material, drawn) for drawn in contents.figures.get(name, [])]
+    blocks = [
+        missing(drawn.title, drawn.because) if isinstance(drawn, Missing) else figure(contents.material, drawn)
+        for drawn in contents.figures.get(name, [])
+    ]
     if not blocks:
         blocks.append(missing(title, _why(contents, name)))
     blocks += [contents.tables[table].html() for table in tables if table in contents.tables]

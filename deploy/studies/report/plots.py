@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from html import escape
 from math import isfinite
 from typing import Any
+from zlib import crc32
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
@@ -100,11 +101,13 @@ class Panel:
         title: Short heading.
         paint: Draws it.
         rows: Things below each other that need height; 0 for a panel of the usual height.
+        lines: Lines of text below its axis.
     """
 
     title: str
     paint: Callable[[Axes], None]
     rows: int = 0
+    lines: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,6 +133,19 @@ class Drawing:
     shared: bool = False
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Missing:
+    """A figure that cannot be drawn.
+
+    Attributes:
+        title: What it would have shown.
+        because: Why there is none, a clause that continues "not measurable, because …".
+    """
+
+    title: str
+    because: str
+
+
 def render(drawing: Drawing, *, narrow: bool = False) -> tuple[str, bytes]:
     """Draws a figure once, as SVG and as PDF."""
     style: dict[Any, Any] = STYLE | {"svg.hashsalt": drawing.name}
@@ -146,24 +162,35 @@ def render(drawing: Drawing, *, narrow: bool = False) -> tuple[str, bytes]:
 def inline(text: str, name: str, title: str, *, narrow: bool) -> str:
     """Makes a drawing part of a page: no prologue, sized by the page, named for those who do not see it.
 
-    Ids are made its own: pages hold many drawings, and matplotlib gives letters the same ids in all of them.
+    Ids and styles are made its own and short: a page holds many drawings, matplotlib gives letters the same ids in all
+    of them, and it writes out the style of every sign.
     """
     body = text[text.index("<svg") :]
     body = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", body, count=2)
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    mark = re.sub(r"\W", "-", name) + ("-n-" if narrow else "-w-")
-    body = re.sub(r'\bid="', f'id="{mark}', body)
-    body = re.sub(r'(href="#|url\(#)', rf"\1{mark}", body)
-    body = _PATHS.sub(lambda path: _DECIMALS.sub(r"\1", path[0]), body)
-    named = f'<svg class="{"narrow" if narrow else "wide"}" role="img" aria-label="{escape(title)}"'
-    return body.replace("<svg", named, 1)
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
+    mark = f"f{crc32(name.encode()):x}{'n' if narrow else 'w'}"
+    referred = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', body))
+    short = {old: f"{mark}{number}" for number, old in enumerate(referred)}
+    body = re.sub(r' id="([^"]*)"', lambda found: f' id="{short[found[1]]}"' if found[1] in short else "", body)
+    body = re.sub(r'(href="#|url\(#)([^")]+)', lambda found: found[1] + short[found[2]], body)
+    styles: dict[str, str] = {}
+    body = re.sub(
+        r' style="([^"]*)"', lambda found: f' class="{styles.setdefault(found[1], f"{mark}s{len(styles)}")}"', body
+    )
+    body = _PATHS.sub(lambda path: _DECIMALS.sub(r"\1", path[0]).replace(" \n", " "), body)
+    body = re.sub(r"\n\s*", "\n", body)
+    rules = "".join(f".{known}{{{rule}}}" for rule, known in styles.items())
+    head = f'<svg class="{"narrow" if narrow else "wide"}" role="img" aria-label="{escape(title)}"'
+    return body.replace("<svg", head, 1).replace(">", f"><style>{rules}</style>", 1)
 
 
 def _figure(drawing: Drawing, *, narrow: bool) -> Figure:
     columns = 1 if narrow else min(drawing.columns, len(drawing.panels))
     lines = -(-len(drawing.panels) // columns)
-    tall = [max(panel.rows for panel in drawing.panels[line * columns : (line + 1) * columns]) for line in range(lines)]
-    heights = [2.5 if not rows else 0.85 + 0.26 * rows for rows in tall]
+    heights = [
+        max(_height(panel) for panel in drawing.panels[at : at + columns])
+        for at in range(0, len(drawing.panels), columns)
+    ]
     width = NARROW if narrow else WIDE if columns > 1 else 0.7 * WIDE
     figure = Figure(figsize=(width, sum(heights) + 0.3), layout="constrained")
     grid = figure.subplots(
@@ -187,6 +214,10 @@ def _figure(drawing: Drawing, *, narrow: bool) -> Figure:
         count = max(1, min(most, len(entries), int((44 if narrow else 110) / (longest + 6))))
         figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=count, handlelength=2.6)
     return figure
+
+
+def _height(panel: Panel) -> float:
+    return 0.13 * panel.lines + (0.85 + 0.26 * panel.rows if panel.rows else 2.5)
 
 
 def bar(axes: Axes, at: float, score: Result, style: Sign, *, label: str = "", across: bool = False) -> None:

@@ -14,7 +14,7 @@ from deploy.studies.report.findings import Whom
 from deploy.studies.report.forest import forest
 from deploy.studies.report.material import Material, gather
 from deploy.studies.report.page import Contents, Drawn, figure, page
-from deploy.studies.report.plots import Drawing, inline, render
+from deploy.studies.report.plots import Drawing, Missing, inline, render
 from deploy.studies.report.ranking import Ranking, rank
 from deploy.studies.report.scales import Fit, fits
 from deploy.studies.report.tables import means, tables
@@ -56,7 +56,9 @@ def write(
     for name in ("figures", "data", "tables"):
         (out / name).mkdir(parents=True, exist_ok=True)
     drawn = {
-        section: [_draw(drawing, out / "figures", told) for drawing in drawings]
+        section: [
+            drawing if isinstance(drawing, Missing) else _draw(drawing, out / "figures", told) for drawing in drawings
+        ]
         for section, drawings in _drawings(material, laws, ranking).items()
     }
     told("data")
@@ -72,10 +74,11 @@ def write(
     return Written(index=index, material=material)
 
 
-def _drawings(material: Material, laws: Sequence[Fit], ranking: Ranking) -> dict[str, list[Drawing]]:
+def _drawings(material: Material, laws: Sequence[Fit], ranking: Ranking) -> dict[str, list[Drawing | Missing]]:
     if not material.findings:
         return {}
-    by_level = figures.by_level
+    by_level, against = figures.by_level, forest(material, ranking)
+    rehearsed = any(whom is Whom.REHEARSED for one in material.findings for _, whom in one.times)
     return {
         "times": [
             drawing
@@ -83,21 +86,18 @@ def _drawings(material: Material, laws: Sequence[Fit], ranking: Ranking) -> dict
             for whom in Whom
             for drawing in draw(material, laws, whom)
         ],
-        "memory": _known(
-            *(curves.survival(material, whom) for whom in Whom),
+        "memory": [
+            curves.survival(material, Whom.EXPOSED),
+            *([curves.survival(material, Whom.REHEARSED)] if rehearsed else []),
             curves.retention(material),
             curves.contrasts(material),
             *by_level(material, ranking, figures.MEMORY),
-        ),
-        "continual": _known(*by_level(material, ranking, figures.CONTINUAL), curves.worlds(material)),
+        ],
+        "continual": [*by_level(material, ranking, figures.CONTINUAL), curves.worlds(material)],
         "quality": [*figures.probes(material, ranking), *by_level(material, ranking, figures.HEALTH)],
-        "ranking": _known(forest(material, ranking)),
-        "compute": by_level(material, ranking, figures.COMPUTE),
+        "ranking": [] if against is None else [against],
+        "compute": [*by_level(material, ranking, figures.COMPUTE)],
     }
-
-
-def _known(*drawings: Drawing | None) -> list[Drawing]:
-    return [drawing for drawing in drawings if drawing is not None]
 
 
 def _draw(drawing: Drawing, folder: Path, told: Told) -> Drawn:
