@@ -50,7 +50,7 @@ def engram(*words: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-m", "engram", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_a_study_killed_twice_ends_with_the_numbers_of_one_that_was_not(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
