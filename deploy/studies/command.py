@@ -180,8 +180,8 @@ def _do(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, console:
 
         ended = schedule.run(cluster, show)
     for name, reason in ended.failed.items():
-        console.print(f"{name} failed: {reason}", style="red", markup=False)
-    console.print(f"{len(ended.ended)} of {len(trials)} trials are done: {out}; engram report {out}")
+        console.print(f"{name} failed: {reason}", style="red", markup=False, soft_wrap=True)
+    console.print(f"{len(ended.ended)} of {len(trials)} trials are done: {out}; engram report {out}", soft_wrap=True)
     if asked.expect != Path():
         agreed = compare(trials, out / "trials", asked.expect)
         for one in agreed:
