@@ -54,8 +54,10 @@ def times(material: Material, found: Sequence[Fit], whom: Whom) -> list[Drawing 
         "intervals over seeds (an arrow is an open end; what leaves the frame is in the table). Small hollow signs: "
         "the same "
         "of each trial.",
-        "Lines: the medians that T = c x^k implies, a log-normal model fitted to all interval- and right-censored times at "
-        "once, with a share that the event never comes to where the data ask for one (evaluator/scaling.py). k, with its "
+        "Lines: the medians that T = c x^k implies, a log-normal model fitted to all interval- and right-censored "
+        "times at "
+        "once, with a share that the event never comes to where the data ask for one (evaluator/scaling.py). k, with "
+        "its "
         "95 % interval over seeds, is of those that it comes to.",
         f"{counted(material)} Events/experiences by level – {counts}.",
     ]
