@@ -61,8 +61,9 @@ def execute(config: RunConfig, *, resumed: bool, enrolment: Enrolment | None = N
         EngramError: It was refused, could not start, or failed.
     """
     name = enrolment.acting if enrolment else ""
-    others = enrolment.others if enrolment else {}
-    _check(config, name, others, enrolment.gpus if enrolment else {})
+    others: Mapping[str, RunConfig] = enrolment.others if enrolment else {}
+    gpus: Mapping[str, float] = enrolment.gpus if enrolment else {}
+    _check(config, name, others, gpus)
     from actors.worlds.doom_game import sweep_leftovers
     from deploy.cohort.proof import agreement, closing
     from deploy.driver import Driver
@@ -86,13 +87,14 @@ def execute(config: RunConfig, *, resumed: bool, enrolment: Enrolment | None = N
             if enrolment is not None:
                 directory.write_text_atomic(FILE, enrolment.write())
         with LiveView(console) as view:
-            cohort = Cohort(acting=name, others=enrolled, gpus=enrolment.gpus if enrolment else {})
+            cohort = Cohort(acting=name, others=enrolled, gpus=gpus)
             driver = Driver(config, directory, show=view.update, resumed=resumed, cohort=cohort)
             status = run_until_signalled(driver)
         begun = True
-        for folder in (*(one.directory for one in enrolled.values()), directory):
-            evaluations = read_evaluations(folder.read_evaluations())
-            picture = draw(evaluations, folder.report / "summary.png", title=folder.path.name)
+        for other in (one.directory for one in enrolled.values()):
+            draw(read_evaluations(other.read_evaluations()), other.report / "summary.png", title=other.path.name)
+        evaluations = read_evaluations(directory.read_evaluations())
+        picture = draw(evaluations, directory.report / "summary.png", title=directory.path.name)
         events = directory.read_events()
         console.print(summary(status, evaluations, events, directory=directory.path, picture=picture))
         if enrolled:

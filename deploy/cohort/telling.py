@@ -10,6 +10,7 @@ def tell_member(member: MemberStatus) -> str:
     now = WAITING.get(learner.waiting, learner.waiting) if learner.step or learner.waiting else "starts"
     again = f", {count(member.restarts)} restart{'' if member.restarts == 1 else 's'}" if member.restarts else ""
     return (
-        f"{count(learner.parameters)} parameters, step {count(learner.step)}, {learner.images_per_second:.1f} images/s, "
-        f"{learner.replay_ratio:.2f} × admitted, loss {decimal(learner.loss)}, {now}{again}"
+        f"{count(learner.parameters)} parameters, step {count(learner.step)}, "
+        f"{learner.images_per_second:.1f} images/s, {learner.replay_ratio:.2f} × admitted, "
+        f"loss {decimal(learner.loss)}, {now}{again}"
     )
