@@ -51,7 +51,9 @@ class ExposureRule:
     @classmethod
     def of(cls, run: RunConfig) -> "ExposureRule":
         """The rule of a run; without a salt, its seed is it."""
-        return cls(salt=run.stream.salt or f"seed-{run.seed}", block=run.stream.experience, withhold=run.stream.withhold)
+        return cls(
+            salt=run.stream.salt or f"seed-{run.seed}", block=run.stream.experience, withhold=run.stream.withhold
+        )
 
     def experience(self, visit: str, visit_time: float) -> str:
         """Names the experience at `visit_time` seconds into a visit."""

@@ -33,7 +33,7 @@ usage: engram COMMAND [OPTIONS]
   expire    remove pictures kept for long enough          engram expire runs recordings
   explore   compare where agents get                       engram explore --duration 30m --jobs 2
   cohort    several learners on one stream                engram cohort sizes.yaml --duration 10m
-  sweep     compare ways to train on one recording        engram sweep sweep.yaml --jobs 2
+  sweep     do all trials of a study, on recorded streams engram sweep model_size --dry-run
   convert   bring weights in from elsewhere, or out       engram convert runs/a encoder --from engram --to hf
   probe     grade a frozen encoder on pictures or a tour  engram probe runs/a --data pictures --protocol fast
   maps      draw what patches look like to an encoder     engram maps runs/a

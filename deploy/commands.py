@@ -11,23 +11,6 @@ from deploy.starting import saved_run
 
 
 @dataclass(frozen=True)
-class SweepCommand:
-    """Train every variant of a sweep with every seed on one recording, and print the ranking.
-
-    A sweep that was stopped goes on where it was. The file is documented in deploy/README.md.
-
-    Example: engram sweep sweep.yaml --out runs/sweep --jobs 2
-    """
-
-    file: tyro.conf.Positional[Path]
-    """The sweep, YAML."""
-    out: Path = Path()
-    """Folder of the results; empty for the file's name without its ending."""
-    jobs: int = 1
-    """Runs at a time; each takes `learner.threads` threads."""
-
-
-@dataclass(frozen=True)
 class Maps:
     """Draw the main directions of a run's patch features as colours, on frames of each world.
 
@@ -74,25 +57,9 @@ def explore(words: list[str]) -> int:
 
 def sweep(words: list[str]) -> int:
     """Runs `engram sweep` with the words after it; returns the exit code."""
-    asked = tyro.cli(SweepCommand, args=words, prog="engram sweep")
-    if asked.jobs < 1:
-        raise ConfigError("jobs", asked.jobs, "must be at least 1")
-    from rich.progress import Progress
+    from deploy.studies.command import sweep as do_trials
 
-    from deploy.ranking import table
-    from deploy.sweep import Sweep, prepare, run_sweep
-
-    plan = Sweep.load(asked.file)
-    folder = asked.file.with_suffix("") if asked.out == Path() else asked.out
-    prepare(plan)
-    with Progress() as progress:
-        task = progress.add_task("runs", total=len(plan.variants) * len(plan.seeds))
-        for left in run_sweep(plan, folder, jobs=asked.jobs):
-            progress.update(task, completed=len(plan.variants) * len(plan.seeds) - left)
-    ranking = table(folder)
-    (folder / "ranking.md").write_text(ranking, "utf-8")
-    print(f"{ranking}\nwritten to {folder / 'ranking.md'}")
-    return 0
+    return do_trials(words)
 
 
 def maps(words: list[str]) -> int:

@@ -76,7 +76,7 @@ def record(
             progress.advance(task)
         writer.close()
     except BaseException:
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)  # it may not even be there yet
         raise
     return writer.manifest.data
 

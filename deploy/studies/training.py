@@ -165,8 +165,9 @@ class Training:
         if not times:
             return
         points = list(self._points(times))
-        steps = self.learner.limiter.inserted * self.learner.limiter.ratio / self.learner.batch
-        most = min(steps, self._pace.steps_by(times[-1][0] - times[0][0]))
+        limiter = self.learner.limiter
+        earned = limiter.ratio * (limiter.inserted - limiter.min_fill)
+        most = min(earned / self.learner.batch, self._pace.steps_by(times[-1][0] - times[0][0]))
         for number, (system_time, captured_ns) in enumerate(points):
             if number < self._version:
                 continue

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import redis
 from redis.exceptions import NoPermissionError
 
 from common.broadcast import WeightKeys

@@ -1,0 +1,267 @@
+"""Half-times of the mean contrast: how fast experiences are learned and lost on average, where no single one is sure.
+
+T_mem and T_forget need D of *one* experience to pass θ. A small network, or a short study, may know all experiences a
+little and none for sure; then the mean over experiences still has a course:
+
+    level      mean D in the second half of the time in which an experience is trained on
+    rise       first age at which the mean, fitted to rise alone (isotonic regression), is half the level
+    decay      first time since the last exposure at which the mean, fitted to fall alone, is half the level
+
+Nothing is chosen by its score, so nothing is selected by noise. The mean of many exponential decays looks like a power
+law (Anderson & Tweney 1997), so the shape of the mean is not that of one memory: only half-times are told.
+
+Shapes: P points (measurements of experiences), C clusters, R replicates.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from evaluator.scores import NotMeasurable, Result, Score
+from evaluator.times.contrasts import Contrast
+from evaluator.times.study import Clock, Flags, Floats, Numbers, Run
+
+REPLICATES = 400
+SEED = 0
+LEAST = 20
+"""Fewest points that a mean is taken over."""
+
+type Which = Callable[[Run], Flags]
+"""Says of each experience of a run whether it counts."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Points:
+    """Measurements of experiences of several runs.
+
+    Attributes:
+        elapsed_P: What has passed since capture, or since the last exposure.
+        d_P: Contrast.
+        run_P: Number of the run.
+        visit_P: Visit within the run.
+    """
+
+    elapsed_P: Floats
+    d_P: Floats
+    run_P: Numbers
+    visit_P: Numbers
+
+    def __len__(self) -> int:
+        return len(self.d_P)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Course:
+    """How the mean contrast rises and falls.
+
+    Attributes:
+        level: While experiences are trained on.
+        rise: Half-time of learning.
+        decay: Half-time of forgetting.
+    """
+
+    level: Result
+    rise: Result
+    decay: Result
+
+    def row(self) -> dict[str, Any]:
+        """Gives it as plain JSON."""
+        return {"level": self.level.row(), "rise": self.rise.row(), "decay": self.decay.row()}
+
+
+def course(
+    runs: Sequence[Run],
+    contrasts: Sequence[Contrast],
+    *,
+    clock: Clock = Clock.SECONDS,
+    which: Which = lambda run: np.ones(len(run.names), bool),
+) -> Course:
+    """Finds the half-times of the mean contrast.
+
+    Args:
+        runs: Runs of one condition.
+        contrasts: The episodic contrast of each.
+        clock: In what times are counted.
+        which: Which experiences count, for example those that were rehearsed.
+    """
+    trained = _gather(runs, contrasts, clock, which, _while_trained)
+    late = _gather(runs, contrasts, clock, which, _late)
+    after = _gather(runs, contrasts, clock, which, _afterwards)
+    if len(late) < LEAST:
+        reason = NotMeasurable(
+            f"experiences were measured {len(late)} times while they were trained on; {LEAST} needed"
+        )
+        return Course(level=reason, rise=reason, decay=reason)
+    draws = _Draws((trained, late, after))
+    level_R = np.array([_mean(late, weight) for weight in draws.of(late)])
+    level = _score(level_R, late)
+    if not isinstance(level, Score) or level.low is None or level.low <= 0:
+        reason = NotMeasurable("the mean contrast while experiences are trained on is not above 0 for sure")
+        return Course(level=level, rise=reason, decay=reason)
+    rise_R = [
+        _crossing(trained, weight, of / 2, rising=True) for weight, of in zip(draws.of(trained), level_R, strict=True)
+    ]
+    decay_R = [
+        _crossing(after, weight, of / 2, rising=False) for weight, of in zip(draws.of(after), level_R, strict=True)
+    ]
+    return Course(
+        level=level,
+        rise=_time(np.array(rise_R), trained, "the mean contrast never reached half of its level"),
+        decay=_time(
+            np.array(decay_R), after, "the mean contrast never fell to half of its level while it was measured"
+        ),
+    )
+
+
+def curve(
+    runs: Sequence[Run],
+    contrasts: Sequence[Contrast],
+    edges: Floats,
+    *,
+    since_exposure: bool,
+    which: Which = lambda run: np.ones(len(run.names), bool),
+) -> list[tuple[float, float, Result]]:
+    """Averages D by age, or by time since the last exposure.
+
+    Args:
+        runs: Runs of one condition.
+        contrasts: The episodic contrast of each.
+        edges: Of the bins, seconds.
+        since_exposure: Count from the last exposure, and only what was measured after it; else from capture.
+        which: Which experiences count.
+
+    Returns:
+        Lower and upper edge of each bin, and the mean with its interval.
+    """
+    select = _afterwards if since_exposure else _from_capture
+    points = _gather(runs, contrasts, Clock.SECONDS, which, select)
+    found: list[tuple[float, float, Result]] = []
+    for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        inside = _keep(points, (points.elapsed_P >= low) & (points.elapsed_P < high))
+        if len(inside) < LEAST:
+            found.append((low, high, NotMeasurable(f"{len(inside)} measurements are too few for a mean")))
+            continue
+        means_R = np.array([_mean(inside, weight) for weight in _Draws((inside,)).of(inside)])
+        found.append((low, high, _score(means_R, inside)))
+    return found
+
+
+type _Select = Callable[[Run, Contrast], tuple[Floats, Flags]]
+"""Origin of each experience's clock [N], and which measurements count [N, V]."""
+
+
+def _while_trained(run: Run, contrast: Contrast) -> tuple[Floats, Flags]:
+    rows = contrast.experience_N
+    return run.start_E[rows], run.time_V[None] <= run.last_E[rows, None]
+
+
+def _late(run: Run, contrast: Contrast) -> tuple[Floats, Flags]:
+    rows = contrast.experience_N
+    middle_N = (run.first_E[rows] + run.last_E[rows]) / 2
+    return run.start_E[rows], (run.time_V[None] >= middle_N[:, None]) & (run.time_V[None] <= run.last_E[rows, None])
+
+
+def _afterwards(run: Run, contrast: Contrast) -> tuple[Floats, Flags]:
+    rows = contrast.experience_N
+    return run.last_E[rows], run.time_V[None] > run.last_E[rows, None]
+
+
+def _from_capture(run: Run, contrast: Contrast) -> tuple[Floats, Flags]:
+    return run.start_E[contrast.experience_N], np.ones(contrast.full_NV.shape, bool)
+
+
+def _gather(runs: Sequence[Run], contrasts: Sequence[Contrast], clock: Clock, which: Which, select: _Select) -> Points:
+    parts: list[tuple[Floats, Floats, Numbers, Numbers]] = []
+    for number, (run, contrast) in enumerate(zip(runs, contrasts, strict=True)):
+        origin_N, counts_NV = select(run, contrast)
+        known_N = which(run)[contrast.experience_N] & np.isfinite(origin_N)
+        row_P, column_P = np.nonzero(counts_NV & np.isfinite(contrast.full_NV) & known_N[:, None])
+        experience_P = contrast.experience_N[row_P]
+        elapsed_P = run.elapsed(clock, origin_N[row_P], run.time_V[column_P], experience_P)
+        parts.append(
+            (elapsed_P, contrast.full_NV[row_P, column_P], np.full(len(row_P), number), run.visit_E[experience_P])
+        )
+    elapsed, d, number, visit = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    order = np.argsort(elapsed, kind="stable")
+    return Points(elapsed_P=elapsed[order], d_P=d[order], run_P=number[order], visit_P=visit[order])
+
+
+def _keep(points: Points, which: Flags) -> Points:
+    return Points(
+        elapsed_P=points.elapsed_P[which],
+        d_P=points.d_P[which],
+        run_P=points.run_P[which],
+        visit_P=points.visit_P[which],
+    )
+
+
+class _Draws:
+    """Bootstrap of runs, and of visits within each that is drawn; the first replicate is the data themselves.
+
+    Args:
+        points: What shares the draws.
+    """
+
+    def __init__(self, points: Sequence[Points]) -> None:
+        pairs = {pair for of in points for pair in zip(of.run_P.tolist(), of.visit_P.tolist(), strict=True)}
+        runs = sorted({run for run, _ in pairs})
+        visits = {run: sorted(visit for of, visit in pairs if of == run) for run in runs}
+        random = np.random.default_rng(SEED)
+        self._weights: list[dict[tuple[int, int], int]] = [dict.fromkeys(pairs, 1)]
+        for _ in range(REPLICATES):
+            drawn: dict[tuple[int, int], int] = {}
+            chosen = random.choice(runs, len(runs)).tolist() if len(runs) > 1 else runs
+            for run in chosen:
+                for visit in random.choice(visits[run], len(visits[run])).tolist():
+                    drawn[run, visit] = drawn.get((run, visit), 0) + 1
+            self._weights.append(drawn)
+
+    def of(self, points: Points) -> list[Floats]:
+        """Weight of each point in each replicate."""
+        pairs = list(zip(points.run_P.tolist(), points.visit_P.tolist(), strict=True))
+        return [np.array([weights.get(pair, 0) for pair in pairs], np.float64) for weights in self._weights]
+
+
+def _mean(points: Points, weight_P: Floats) -> float:
+    total = weight_P.sum()
+    return float((weight_P * points.d_P).sum() / total) if total else np.nan
+
+
+def _crossing(points: Points, weight_P: Floats, half: float, *, rising: bool) -> float:
+    """First elapsed time at which the monotone fit is at `half`; infinite where it never is."""
+    drawn_P = weight_P > 0
+    if not drawn_P.any() or not np.isfinite(half):
+        return np.nan
+    fit: Any = cast(Any, isotonic_regression)(points.d_P[drawn_P], weights=weight_P[drawn_P], increasing=rising)
+    there_P = fit.x >= half if rising else fit.x <= half
+    return float(points.elapsed_P[drawn_P][np.argmax(there_P)]) if there_P.any() else np.inf
+
+
+def _score(values_R: Floats, points: Points) -> Result:
+    if not np.isfinite(values_R[0]):
+        return NotMeasurable("nothing was measured")
+    low, high = _interval(values_R[1:])
+    return Score(value=float(values_R[0]), low=low, high=high, frames=len(points), clusters=_clusters(points))
+
+
+def _time(values_R: Floats, points: Points, never: str) -> Result:
+    if not np.isfinite(values_R[0]):
+        return NotMeasurable(never)
+    low, high = _interval(values_R[1:])
+    return Score(value=float(values_R[0]), low=low, high=high, frames=len(points), clusters=_clusters(points))
+
+
+def _interval(values_R: Floats) -> tuple[float | None, float | None]:
+    """Percentile interval; an end that replicates do not reach is None."""
+    known_R = np.sort(values_R[~np.isnan(values_R)])
+    if len(known_R) < REPLICATES / 2:
+        return None, None
+    low, high = (float(known_R[round(share * (len(known_R) - 1))]) for share in (0.025, 0.975))
+    return (low if np.isfinite(low) else None), (high if np.isfinite(high) else None)
+
+
+def _clusters(points: Points) -> int:
+    return len(set(zip(points.run_P.tolist(), points.visit_P.tolist(), strict=True)))
