@@ -54,6 +54,8 @@ from learner.curiosity.shell import PART as CURIOSITY
 
 TICK = 0.5
 PATIENCE = 30.0
+GATHERING = 120.0
+"""Seconds for which the actors of a cohort wait at most until all members are there."""
 
 _log = logging.getLogger(__name__)
 
@@ -110,6 +112,7 @@ class Driver:
         self._edges: EdgeActors | None = None
         self._guardian: Guardian | None = None
         self._placement: Placement | None = None
+        self._acting: ActingParts | None = None
 
     @property
     def redis_url(self) -> str:
@@ -238,7 +241,7 @@ class Driver:
         )
         source, self._placement = self._learners.begin(stage, self._cluster, url=server.url)
         server.relay(source)
-        parts = ActingParts(
+        self._acting = ActingParts(
             self._run,
             stage=stage,
             directory=self._directory,
@@ -246,13 +249,24 @@ class Driver:
             source=source,
             readers=self._learners.readers,
         )
-        for index in range(self._run.actors.count):
-            self._supervisor.add(f"actor-{index}", partial(parts.actor, index))
+        if not self._cohort.others:
+            self._launch_actors(self._acting)
         self._learners.launch_learners()
         if self._run.curious:
-            self._supervisor.add(CURIOSITY, parts.curiosity)
+            self._supervisor.add(CURIOSITY, self._acting.curiosity)
         self._learners.launch_evaluators()
         self._learners.list_in(found, self._of_all)
+
+    def _launch_actors(self, parts: ActingParts) -> None:
+        for index in range(self._run.actors.count):
+            self._supervisor.add(f"actor-{index}", partial(parts.actor, index))
+
+    def _gather(self) -> None:
+        """Has the actors of a cohort begin when all members are there: many that start at once would slow them."""
+        if self._acting is None or self._ours():
+            return
+        if self._learners.are_there() or time.monotonic() - self._began > GATHERING:
+            self._launch_actors(self._acting)
 
     def _loop(self) -> None:
         assert self._server is not None
@@ -266,6 +280,7 @@ class Driver:
             if (ours := self._ours()) and all(actor.ended for actor in ours):
                 self._say("recording_ended")
                 return
+            self._gather()
             self._supervisor.look(self._server.beats(), here=here)
             self._panel.look(self._supervisor.parts.values(), self._edges.present)
             self._edges.look(self._panel.wanted)
@@ -351,6 +366,8 @@ class Driver:
         """The run begins when all actors live, so that its duration is time lived and not time spent starting."""
         assert self._edges is not None
         ours = self._ours()
+        if len(ours) < self._run.actors.count:
+            return
         live = all(actor.frames for actor in ours) if ours else any(actor.frames for actor in self._edges.statuses)
         if self._living_since is None and live:
             self._living_since = time.monotonic() - self._stood()

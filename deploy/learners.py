@@ -123,6 +123,10 @@ class Learners:
         for member in self._members:
             member.launch_evaluator()
 
+    def are_there(self) -> bool:
+        """Whether all learners and evaluators have come up, and said so."""
+        return all(part.status is not None for member in self._members for part in member.parts.values())
+
     def list_in(self, found: MetricsDirectory, of_all: Callable[[], RunStatus]) -> None:
         """Has the driver show Prometheus of the others what it shows of the acting member under its own name.
 
