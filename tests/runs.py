@@ -71,6 +71,8 @@ class LiveRun:
         self.directories = [self.directory, *(one.directory for one in others.values())]
         if not resumed:
             self.directory.write_text_atomic("config.yaml", to_yaml(config))
+            for one in others.values():
+                one.directory.write_text_atomic("config.yaml", to_yaml(one.run))
         cohort = Cohort(acting=enrolment.acting, others=others, gpus=enrolment.gpus) if enrolment else None
         self.driver = Driver(config, self.directory, show=lambda _: None, resumed=resumed, cohort=cohort)
         self.final: RunStatus | None = None
