@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,12 +45,15 @@ class Playback:
         index: Number of the actor, from 0: of the recording's actors in alphabetical order.
         stream: Id of the stream.
         folder: Where the actor keeps its journal.
+        readers: Names of those that it waits for, where it goes as fast as possible.
 
     Raises:
         RecordingError: There is no such recording, or it has fewer actors.
     """
 
-    def __init__(self, run: RunConfig, *, index: int, stream: str, folder: Path) -> None:
+    def __init__(
+        self, run: RunConfig, *, index: int, stream: str, folder: Path, readers: Sequence[str] = ("learner",)
+    ) -> None:
         self.name = f"actor-{index}"
         path = Path(run.playback.recording)
         actors = sorted(Recording(path).counted.actors)
@@ -60,7 +64,7 @@ class Playback:
         self._rule = ExposureRule.of(run)
         self._keys = StreamKeys(stream)
         self._client = connect(run.redis_url)
-        self._readers = ["learner", *(["evaluator"] if run.evaluator.enabled else [])]
+        self._readers = readers
         frame = run.world.image_size[0] * run.world.image_size[1] * 3
         self._room = max(1, run.stream.budget // run.actors.count // frame // 4)
         self.metrics = Metrics(Role.ACTOR)

@@ -1,6 +1,7 @@
 """The actor as a Ray actor: settles the process and passes every call on."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from actors.belongings import Belongings, pack, remove, state_folder, unpack
@@ -21,6 +22,7 @@ class ActorShell:
         folder: Where it keeps its files; None for this host's own place for them.
         belongings: What it brings along there, in a cluster.
         key: Key that the run signs with; None for none.
+        readers: Names of those that read the stream: a recording that waits waits for them.
         behind: Seconds that the run has stood still before, and since when it does so now, as `set_behind` takes them.
         state: What `state` of an earlier process of this actor gave. The others as there.
     """
@@ -34,6 +36,7 @@ class ActorShell:
         source: WeightSource,
         folder: Path | None,
         belongings: Belongings | None = None,
+        readers: Sequence[str] = (),
         key: bytes | None = None,
         behind: Stood = (0.0, None),
         state: bytes | None = None,
@@ -46,7 +49,7 @@ class ActorShell:
         unpack(folder, brought.files)
         self._name = f"actor-{index}"
         self._host = (
-            Playback(run, index=index, stream=stream, folder=folder)
+            Playback(run, index=index, stream=stream, folder=folder, readers=readers)
             if run.playback.recording
             else ActorHost(
                 run, index=index, stream=stream, source=source, folder=folder, state=state, life=brought.life

@@ -364,6 +364,21 @@ class StudyStatus:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MemberStatus:
+    """What is shown of a learner beside the one that acts.
+
+    Attributes:
+        name: Its name.
+        learner: How it does.
+        restarts: Restarts of its parts.
+    """
+
+    name: str
+    learner: LearnerStatus = LearnerStatus()
+    restarts: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunStatus:
     """Everything the live view shows.
 
@@ -385,6 +400,8 @@ class RunStatus:
         metrics_url: Where Prometheus finds all processes.
         control_url: Where pamiq-core's console steers the run; empty where nothing does.
         messages: Newest events, oldest first, one line each.
+        member: Name of the learner in its cohort; empty for the only one.
+        members: The others of its cohort.
     """
 
     elapsed: float = 0.0
@@ -404,3 +421,5 @@ class RunStatus:
     metrics_url: str = ""
     control_url: str = ""
     messages: tuple[str, ...] = ()
+    member: str = ""
+    members: tuple[MemberStatus, ...] = ()

@@ -24,6 +24,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import redis
 
+from common.cohort import of_member
 from common.config import RunConfig
 from common.errors import RunError
 from common.stream import StreamKeys, connect, rollouts_of
@@ -87,11 +88,17 @@ def _commands(*groups: Iterable[str]) -> list[str]:
     return ["-@all", *(f"+{name}" for group in groups for name in group)]
 
 
-def parts_of(run: RunConfig) -> list[str]:
-    """Names of the parts of a run that are given users: edge actors bring their own."""
-    learners = [part_name(rank) for rank in range(run.learner.ranks)]
+def parts_of(run: RunConfig, members: Sequence[str] = ("",)) -> list[str]:
+    """Names of the parts of a run that are given users: edge actors bring their own.
+
+    Args:
+        run: The run's configuration.
+        members: Names of those who learn from its stream; the one learner of a run has none.
+    """
+    learners = [part_name(rank, member) for member in members for rank in range(run.learner.ranks)]
+    evaluators = [of_member("evaluator", member) for member in members]
     curious = [CURIOSITY] if run.curious else []
-    return [*(f"actor-{index}" for index in range(run.actors.count)), *learners, *curious, "evaluator", VIEWER]
+    return [*(f"actor-{index}" for index in range(run.actors.count)), *learners, *curious, *evaluators, VIEWER]
 
 
 class Access:

@@ -28,17 +28,24 @@ class Checkpointer:
         directory: The run directory.
         every: Seconds between checkpoints.
         keep: Newest checkpoints that stay on disk.
+        first: Seconds until the first one.
         saved: Called on the thread when one is on disk.
     """
 
     def __init__(
-        self, directory: RunDirectory, *, every: float, keep: int, saved: Callable[[], None] = lambda: None
+        self,
+        directory: RunDirectory,
+        *,
+        every: float,
+        keep: int,
+        first: float,
+        saved: Callable[[], object] = lambda: None,
     ) -> None:
         self._directory = directory
         self._saved = saved
         self._every = every
         self._keep = keep
-        self._due = time.monotonic() + every
+        self._due = time.monotonic() + first
         self._written = 0
         self._asked: list[Any] = []
         self._writing: Future[Path] | None = None

@@ -2,25 +2,21 @@
 
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 
 from common.config import RunConfig
-from common.config.files import to_yaml
 from common.config.presets import PRESETS
 from common.errors import CheckpointError, ConfigError, EngramError, RecordingError
-from common.options import URL_VARIABLE, secret
 from common.printable import LineFormatter, printable
-from common.signing import given_key
-from common.stream import check_server
 from deploy import commands
+from deploy.cohort.command import cohort
+from deploy.cohort.plan import Enrolment
+from deploy.execution import execute, of_whom, with_directory, with_server
 from deploy.recordings import command as recordings
 from deploy.starting import saved_run, starting_point
 from deploy.version import code_version
@@ -36,6 +32,7 @@ usage: engram COMMAND [OPTIONS]
   recordings  list, check and trim recordings             engram recordings check live.rec
   expire    remove pictures kept for long enough          engram expire runs recordings
   explore   compare where agents get                       engram explore --duration 30m --jobs 2
+  cohort    several learners on one stream                engram cohort sizes.yaml --duration 10m
   sweep     do all trials of a study, on recorded streams engram sweep model_size --dry-run
   convert   bring weights in from elsewhere, or out       engram convert runs/a encoder --from engram --to hf
   probe     grade a frozen encoder on pictures or a tour  engram probe runs/a --data pictures --protocol fast
@@ -54,7 +51,20 @@ usage: engram COMMAND [OPTIONS]
 Exit codes: 0 done, 1 failed while running, 2 refused before anything started.
 """
 
-_UNIX = {"run", "resume", "record", "replay", "sweep", "expire", "explore", "node", "doctor", "status", "stop"}
+_UNIX = {
+    "run",
+    "resume",
+    "record",
+    "replay",
+    "cohort",
+    "sweep",
+    "expire",
+    "explore",
+    "node",
+    "doctor",
+    "status",
+    "stop",
+}
 """Commands that need what Windows does not have."""
 
 _RUN = """\
@@ -124,6 +134,7 @@ def _dispatch(words: list[str]) -> int:
         "recordings": recordings.recordings,
         "expire": commands.expire,
         "explore": commands.explore,
+        "cohort": cohort,
         "sweep": commands.sweep,
         "probe": commands.probe,
         "maps": commands.maps,
@@ -167,11 +178,11 @@ def _run(words: list[str]) -> int:
         description=_RUN,
         config=(tyro.conf.EnumChoicesFromValues,),
     )
-    return _execute(_with_server(_with_directory(config)), resumed=False)
+    return execute(with_server(with_directory(config)), resumed=False)
 
 
 def _replay(words: list[str]) -> int:
-    return _execute(_with_server(_with_directory(recordings.replay(words))), resumed=False)
+    return execute(with_server(with_directory(recordings.replay(words))), resumed=False)
 
 
 def _resume(words: list[str]) -> int:
@@ -186,7 +197,11 @@ def _resume(words: list[str]) -> int:
         except ValueError as error:
             raise ConfigError("duration", asked.duration, str(error)) from None
     _check_fit(config, checkpoint)
-    return _execute(_with_server(config), resumed=True)
+    enrolment = Enrolment.read(config)
+    for member, other in enrolment.others.items() if enrolment else ():
+        with of_whom(member):
+            _check_fit(other, saved_run(other.path)[1])
+    return execute(with_server(config), resumed=True, enrolment=enrolment)
 
 
 def _check_fit(config: RunConfig, checkpoint: Checkpoint) -> None:
@@ -201,105 +216,3 @@ def _check_fit(config: RunConfig, checkpoint: Checkpoint) -> None:
         if expected.get(name) != found.get(name):
             shapes = f"{name} is {found.get(name)} in the checkpoint"
             raise ConfigError(f"learner.model ({name})", expected.get(name), f"does not fit the run: {shapes}")
-
-
-def _execute(config: RunConfig, *, resumed: bool) -> int:
-    """Checks what can be checked, then runs; the heavy imports come after the refusals."""
-    from actors.worlds import check_worlds
-    from actors.worlds.doom_game import sweep_leftovers
-    from deploy.memory import check_memory
-
-    if not config.playback.recording:  # else nobody enters a world
-        check_worlds(config.world, here=config.actors.count > 0 and not config.cluster)
-    if not config.cluster:
-        check_memory(config)
-    given_key()
-    if config.redis_url:
-        check_server(config.redis_url, budget=config.stream.budget, stream="check", durability=config.stream.durability)
-    from deploy.cluster import prepare_environment
-
-    prepare_environment()
-    if not config.cluster:
-        check_device(config)
-    if config.control.enabled:
-        from deploy.control.server import control_token
-
-        control_token(config.control)
-    from common.ijepa.masks import mask_sampler
-
-    mask_sampler(config.learner.masks, config.learner.model.grid(config.world.image_size), config.seed)
-    check_cache(config)
-    from deploy.driver import Driver
-    from deploy.picture import draw
-    from deploy.rundir import RunDirectory
-    from deploy.signals import run_until_signalled
-    from deploy.summary import read_evaluations, summary
-    from deploy.view import LiveView
-
-    directory = RunDirectory.open(config.path) if resumed else RunDirectory(config.path)
-    console = Console()
-    begun = False
-    try:
-        if not resumed:
-            directory.write_text_atomic("config.yaml", to_yaml(config))
-        with LiveView(console) as view:
-            driver = Driver(config, directory, show=view.update, resumed=resumed)
-            status = run_until_signalled(driver)
-        begun = True
-        evaluations = read_evaluations(directory.read_evaluations())
-        picture = draw(evaluations, directory.report / "summary.png", title=directory.path.name)
-        events = directory.read_events()
-        console.print(summary(status, evaluations, events, directory=directory.path, picture=picture))
-    finally:
-        begun = begun or resumed or bool(directory.read_events())
-        directory.close()
-        sweep_leftovers()  # of a probe set that was still being recorded
-        if not begun:
-            shutil.rmtree(directory.path)  # made by us a moment ago, and empty of anything that happened
-    return 0
-
-
-def check_device(config: RunConfig) -> None:
-    """Makes sure that the learner's GPU is here, and that each of several ranks has its own, or its own CPUs."""
-    import torch
-
-    from deploy.cluster import check_ranks
-
-    device, found = config.learner.device, torch.cuda.device_count()
-    if device not in ("auto", "cpu") and int(device.partition(":")[2] or 0) >= found:
-        raise ConfigError("learner.device", device, f"is not here: {found} GPUs; auto takes one where there is one")
-    check_ranks(config.learner, cpus=os.cpu_count() or 1, gpus=found)
-    curiosity = config.curiosity
-    if not config.curious or curiosity.device == "cpu" or (curiosity.device == "auto" and not found):
-        return
-    taken = config.learner.ranks if device != "cpu" else 0
-    if taken + curiosity.gpus > found or int(curiosity.device.partition(":")[2] or 0) >= found:
-        raise ConfigError(
-            "curiosity.device", curiosity.device, f"must be cpu: {found} GPUs, of which I-JEPA takes {taken}"
-        )
-
-
-def check_cache(config: RunConfig) -> None:
-    """Makes sure that the probe set can be kept, or is there already."""
-    from actors.worlds.kinds import kind_of
-    from evaluator.probeset import ProbeSpec
-
-    path = ProbeSpec.of(config).cache_path(config.evaluator.cache)
-    if not (config.evaluator.enabled and kind_of(config.world).truth) or path.exists():
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError("evaluator.cache", str(path.parent), f"cannot be made: {error.strerror}") from None
-    if not os.access(path.parent, os.W_OK):
-        raise ConfigError("evaluator.cache", str(path.parent), "must be a folder that can be written to")
-
-
-def _with_directory(config: RunConfig) -> RunConfig:
-    if config.run_dir:
-        return config
-    return replace(config, run_dir=str(Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{config.preset}"))
-
-
-def _with_server(config: RunConfig) -> RunConfig:
-    return replace(config, redis_url=config.redis_url or secret(URL_VARIABLE))

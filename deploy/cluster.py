@@ -103,9 +103,15 @@ class LocalCluster:
                 for number, handler in handlers.items():  # Ray's own SIGTERM handler aborts the process
                     signal.signal(number, handler)
 
-    def placement(self, run: RunConfig) -> Placement:
-        """Where the parts of a run are to live."""
-        return LocalPlacement(run)
+    def gpus(self) -> int:
+        """How many GPUs there are."""
+        import torch  # not of all who need a cluster
+
+        return torch.cuda.device_count()
+
+    def placement(self, run: RunConfig, *, gpus: float | None = None, learners: int = 1) -> Placement:
+        """Where the parts of a run are to live; its learner takes `gpus` of a GPU, by default all that is left."""
+        return LocalPlacement(run, gpus=gpus)
 
     def stop(self) -> None:
         """Ends all of its processes and removes its files; logs of parts that failed were kept by the run directory."""
@@ -157,8 +163,17 @@ class JoinedCluster:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
-    def placement(self, run: RunConfig) -> Placement:
+    def gpus(self) -> int:
+        """How many GPUs its hosts have."""
+        return int(sum(node.offers("GPU") for node in nodes()))
+
+    def placement(self, run: RunConfig, *, gpus: float | None = None, learners: int = 1) -> Placement:
         """Where the parts of a run are to live.
+
+        Args:
+            run: The run's configuration.
+            gpus: What its learner takes of a GPU; by default all that is left.
+            learners: How many learners there are in all.
 
         Raises:
             ConfigError: The cluster lacks what the run needs, or its hosts cannot reach the run's Redis server.
@@ -167,7 +182,8 @@ class JoinedCluster:
         if len(nodes()) > 1 and (not host or is_loopback(host)):
             allowed = "must name a server that all hosts of the cluster reach; `engram keys` prepares one"
             raise ConfigError("redis_url", redact(run.redis_url), allowed)
-        return ClusterPlacement(run, nodes=nodes, here=here(), version=code_version())
+        version = code_version()
+        return ClusterPlacement(run, nodes=nodes, here=here(), version=version, gpus=gpus, learners=learners)
 
     def stop(self) -> None:
         """Leaves it; Ray ends the run's parts."""

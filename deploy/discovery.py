@@ -28,6 +28,7 @@ import ray
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from common.catalogue import Role
+from common.cohort import of_member
 from common.config import RunConfig
 from common.errors import ConfigError
 from common.metrics import Metrics
@@ -84,7 +85,7 @@ class MetricsDirectory:
         metrics: The driver's own metrics; they are served here, the driver needs no second port.
         status: Returns the newest status; called from the server's threads.
         port: TCP port on 127.0.0.1; 0 takes a free one.
-        model: Size of the run's model, the label `model` of every target.
+        model: The label `model` of every target: the size of the run's model, or who of a cohort acts.
 
     Raises:
         ConfigError: The port cannot be had.
@@ -93,39 +94,42 @@ class MetricsDirectory:
     def __init__(
         self, *, run: str, metrics: Metrics, status: Callable[[], RunStatus], port: int = 0, model: str = ""
     ) -> None:
-        self._labels = {"run": run, "model": model}
+        self._run = run
+        self._model = model
         self._metrics = metrics
         self._status = status
         self._lock = threading.Lock()
         self._here = socket.gethostname()
-        self._sources: dict[str, tuple[Source, str]] = {}
+        self._sources: dict[str, tuple[Source, dict[str, str]]] = {}
         self._unreachable: Counter[str] = Counter()
         try:
             self._server = _Server(("127.0.0.1", port), self)
         except OSError as error:
             allowed = f"cannot be had ({error.strerror}): choose another, or 0 for a free one"
             raise ConfigError("metrics_port", port, allowed) from None
-        self._sources["driver"] = self.port, self._here
+        self.register("driver", self.port)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="metrics-directory", daemon=True
         )
         self._thread.start()
 
     @classmethod
-    def of(cls, run: RunConfig, name: str, status: Callable[[], RunStatus]) -> Self:
+    def of(cls, run: RunConfig, name: str, status: Callable[[], RunStatus], *, member: str = "") -> Self:
         """The directory of a run, with the driver's own metrics read off its status.
 
         Args:
             run: The run's configuration.
             name: Name of the run.
             status: Returns the newest status; called from the server's threads.
+            member: Who of a cohort acts.
 
         Raises:
             ConfigError: The port cannot be had.
         """
         metrics = Metrics(Role.DRIVER)
         metrics.follow(status)
-        return cls(run=name, metrics=metrics, status=status, port=run.metrics_port, model=run.learner.model.size)
+        model = member or run.learner.model.size
+        return cls(run=name, metrics=metrics, status=status, port=run.metrics_port, model=model)
 
     @property
     def port(self) -> int:
@@ -143,7 +147,7 @@ class MetricsDirectory:
         with self._lock:
             return dict(self._unreachable)
 
-    def register(self, part: str, source: Source, *, host: str | None = None) -> None:
+    def register(self, part: str, source: Source, *, host: str | None = None, member: str = "") -> None:
         """Adds a part, or moves it after a restart.
 
         Args:
@@ -151,43 +155,44 @@ class MetricsDirectory:
             source: A port on this host's loopback, or a call that returns the exposition, or raises TimeoutError, or
                 `Absent`; it is made from the server's threads, at each scrape.
             host: The label `host` of its target; None for this one.
+            member: Whose part it is in a cohort: the label `model` of its target.
         """
+        labels = {"part": part, "host": host or self._here, "run": self._run, "model": member or self._model}
         with self._lock:
-            self._sources[part] = source, host or self._here
+            self._sources[of_member(part, member)] = source, labels
 
-    def forget(self, part: str) -> None:
+    def forget(self, part: str, *, member: str = "") -> None:
         """Takes a part off the list; one that is not on it is no error."""
         with self._lock:
-            self._sources.pop(part, None)
+            self._sources.pop(of_member(part, member), None)
 
     def targets(self) -> list[dict[str, Any]]:
         """The target groups of `http_sd`, one a part."""
         with self._lock:
             sources = dict(self._sources)
         groups: list[dict[str, Any]] = []
-        for part, (source, host) in sorted(sources.items()):
-            labels = {"part": part, "host": host, **self._labels}
-            if not isinstance(source, int):
-                labels["__metrics_path__"] = f"/metrics/{part}"
-            groups.append(
-                {"targets": [f"127.0.0.1:{source if isinstance(source, int) else self.port}"], "labels": labels}
+        for name, (source, labels) in sorted(sources.items()):
+            port, path = (
+                (source, {}) if isinstance(source, int) else (self.port, {"__metrics_path__": f"/metrics/{name}"})
             )
+            groups.append({"targets": [f"127.0.0.1:{port}"], "labels": {**labels, **path}})
         return groups
 
-    def look(self, parts: Mapping[str, Part], *, here: str | None = None) -> None:
+    def look(self, parts: Mapping[str, Part], *, here: str | None = None, member: str = "") -> None:
         """Lists all parts, those that are being started too: to Prometheus they are down.
 
         Args:
             parts: The parts by name.
             here: Address of the Ray node on this host; parts without one are on this host too.
+            member: Whose parts they are in a cohort.
         """
         for name, part in parts.items():
             if part.port is None:
-                self.register(name, absent, host=part.host)
+                self.register(name, absent, host=part.host, member=member)
             elif part.host in (None, here):
-                self.register(name, part.port)
+                self.register(name, part.port, member=member)
             else:
-                self.register(name, partial(_fetch, part.handle), host=part.host)
+                self.register(name, partial(_fetch, part.handle), host=part.host, member=member)
 
     def page(self, path: str) -> Page:
         """The answer to a path."""

@@ -80,11 +80,15 @@ class StateKeeper:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="states")
 
     def look(self, parts: Mapping[str, Part]) -> None:
-        """Does what is due: asks parts, fetches what they have given, hands it to the thread."""
-        for name, part in parts.items():
-            self._look(self._kept.setdefault(name, _Kept(time.monotonic() + self._every)), part)
+        """Does what is due: asks parts, fetches what they have given, hands it to the thread.
 
-    def _look(self, kept: _Kept, part: Part) -> None:
+        Args:
+            parts: By the name under which their states are kept.
+        """
+        for name, part in parts.items():
+            self._look(self._kept.setdefault(name, _Kept(time.monotonic() + self._every)), name, part)
+
+    def _look(self, kept: _Kept, name: str, part: Part) -> None:
         if kept.asked is None and time.monotonic() >= kept.due:
             kept.due = time.monotonic() + self._every
             kept.asked = part.handle.state.remote()
@@ -98,7 +102,7 @@ class StateKeeper:
             _log.warning("no state of %s: %s", part.name, error)
             return
         if content is not None:
-            kept.writing = self._thread.submit(self._write, part.name, content)
+            kept.writing = self._thread.submit(self._write, name, content)
 
     def hasten(self) -> None:
         """Takes all next states as soon as possible."""

@@ -4,6 +4,7 @@ Every bound is the configuration's own: the replay buffer and the spools are res
 hours, so that a machine too small for them would fail in the night instead of now.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -60,10 +61,10 @@ def relay_bytes(run: RunConfig) -> int:
     return weights + (run.curiosity.budget + _NETWORKS if run.curious else 0)
 
 
-def object_store_bytes(run: RunConfig) -> int:
-    """Size of Ray's object store: two checkpoints on their way to disk, and the versions that the registry keeps."""
-    states = buffer_bytes(run) + checkpoint_bytes(run) + experience_bytes(run)
-    return 2 * states + _registry_bytes(run) + 512 * 2**20
+def object_store_bytes(*runs: RunConfig) -> int:
+    """Size of Ray's object store: two checkpoints of each learner on their way to disk, and its registry's versions."""
+    states = sum(buffer_bytes(run) + checkpoint_bytes(run) + experience_bytes(run) for run in runs)
+    return 2 * states + sum(map(_registry_bytes, runs)) + 512 * 2**20
 
 
 def needs(run: RunConfig) -> list[Need]:
@@ -72,18 +73,29 @@ def needs(run: RunConfig) -> list[Need]:
     spool = min(run.actors.spool_bytes, round(run.actors.spool * run.actors.fps) * frame)
     parts = run.actors.count + run.learner.ranks + 2 + run.curious  # evaluator, driver, trainers
     found = [
-        # In the learner, in its snapshot, in Ray's object store, and once more while it is written to disk.
-        Need("learner.replay.capacity", "the replay buffer and its checkpoint", 4 * buffer_bytes(run)),
-        Need("learner.model", "the networks and their checkpoint", (3 + run.learner.ranks) * checkpoint_bytes(run)),
-        *_guardrail_needs(run),
-        Need("learner.versions_kept", "versions of the weights", _registry_bytes(run) + OFFERED * _version_bytes(run)),
-        Need("evaluator.experiences", "experiences that are followed, and their state", 4 * experience_bytes(run)),
+        *_learning_needs(run),
         Need("actors.spool_bytes", "frames that wait while Redis is away", run.actors.count * spool),
         Need("actors.count", "the processes themselves", parts * PROCESS),
     ]
     if not run.redis_url:
         found.append(Need("stream.budget", "the embedded server", server_limit(run.stream.budget, relay_bytes(run))))
     return found
+
+
+def member_needs(run: RunConfig) -> list[Need]:
+    """Lists what one more learner on the stream of a run needs, with its evaluator and its registry."""
+    return [*_learning_needs(run), Need("learner.ranks", "its processes", (run.learner.ranks + 2) * PROCESS)]
+
+
+def _learning_needs(run: RunConfig) -> list[Need]:
+    return [
+        # In the learner, in its snapshot, in Ray's object store, and once more while it is written to disk.
+        Need("learner.replay.capacity", "the replay buffer and its checkpoint", 4 * buffer_bytes(run)),
+        Need("learner.model", "the networks and their checkpoint", (3 + run.learner.ranks) * checkpoint_bytes(run)),
+        *_guardrail_needs(run),
+        Need("learner.versions_kept", "versions of the weights", _registry_bytes(run) + OFFERED * _version_bytes(run)),
+        Need("evaluator.experiences", "experiences that are followed, and their state", 4 * experience_bytes(run)),
+    ]
 
 
 def available_bytes() -> int:
@@ -99,28 +111,36 @@ def available_bytes() -> int:
     return free
 
 
-def check_memory(run: RunConfig, available: int | None = None) -> None:
+def check_memory(
+    run: RunConfig, available: int | None = None, *, name: str = "", others: Mapping[str, RunConfig] | None = None
+) -> None:
     """Makes sure that what the run may come to need is there.
 
     Args:
         run: The configuration.
         available: Bytes that may be taken; by default what this machine has now.
+        name: Name of the run's learner in a cohort.
+        others: The other members of the cohort, by name.
 
     Raises:
-        ConfigError: It is not; the error names the setting that asks for most.
+        ConfigError: It is not; the error names the setting that asks for most, and whose it is.
     """
     free = available_bytes() if available is None else available
-    found = sorted(needs(run), key=lambda need: -need.size)
-    total = sum(need.size for need in found)
+    asked = [(name, run, need) for need in needs(run)]
+    asked += [(member, config, need) for member, config in (others or {}).items() for need in member_needs(config)]
+    total = sum(need.size for _, _, need in asked)
     if total <= free:
         return
-    value: Any = reduce(getattr, found[0].setting.split("."), run)
-    if found[0].setting == "learner.model":
+    asked.sort(key=lambda one: -one[2].size)
+    member, config, most = asked[0]
+    value: Any = reduce(getattr, most.setting.split("."), config)
+    if most.setting == "learner.model":
         value = f"{value.dim} wide, {value.depth} deep"
-    parts = ", ".join(f"{gib(need.size)} for {need.what}" for need in found)
-    raise ConfigError(
-        found[0].setting, value, f"the run may need {gib(total)} of memory, {gib(free)} are free: {parts}; lower it"
+    parts = ", ".join(
+        f"{gib(need.size)} for {need.what}{f' of {whose}' if whose else ''}" for whose, _, need in asked if need.size
     )
+    field = f"{member}: {most.setting}" if member else most.setting
+    raise ConfigError(field, value, f"the run may need {gib(total)} of memory, {gib(free)} are free: {parts}; lower it")
 
 
 def _frame_bytes(run: RunConfig) -> int:

@@ -4,7 +4,8 @@
 # Ray's handles are untyped.
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -13,16 +14,17 @@ import ray.exceptions
 from actors.belongings import Belongings, pack
 from actors.shell import ActorShell
 from actors.worlds.kinds import kind_of
+from common.cohort import of_member
 from common.config import RunConfig
 from common.process import settle
 from common.system_clock import Stood
+from common.weights import WeightSource
 from deploy.access import Access
 from deploy.keeping import read_state
-from deploy.placement import Node, Place, Placement
+from deploy.placement import Place, Placement
 from deploy.probe_set import record_probe_set
 from deploy.registry import RayWeightSink, RayWeightSource, WeightRegistry
 from deploy.rundir import RunDirectory
-from deploy.supervision import Supervisor
 from evaluator.probeset import ProbeSpec
 from evaluator.shell import EvaluatorShell
 from learner import checkpoint as checkpoints
@@ -40,94 +42,69 @@ CALLS = 8
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What all parts of a run have in common.
+
+    Attributes:
+        access: Where each part finds the stream's server, and what the run signs with.
+        stream: Id of the stream.
+        stood: How long the run has stood still so far.
+    """
+
+    access: Access
+    stream: str
+    stood: Callable[[], Stood]
+
+
 def _remote(shell: type[Any], name: str, place: Place) -> Any:
     return ray.remote(shell).options(name=name, num_cpus=0, max_concurrency=CALLS, max_restarts=0, **place.options())
 
 
-class Parts:
-    """Makes the Ray actors of one run.
+class ActingParts:
+    """Makes the Ray actors that live in the worlds, and those that teach them what to do there.
 
     Args:
         run: The run's configuration.
-        access: Where each part finds the stream's server, and what the run signs with.
-        stream: Id of the stream.
-        directory: Where actors keep their journals, and restarted parts find their last checkpoint or state.
-        version: Given the registry's newest version, the highest that this run has ever made.
-        stood: How long the run has stood still so far.
+        stage: What all parts have in common.
+        directory: Where actors keep their journals, and restarted parts find their last state.
         placement: Where parts are to live.
+        source: The weights that act.
+        readers: Names of the parts that read the stream.
     """
 
     def __init__(
         self,
         run: RunConfig,
         *,
-        access: Access,
-        stream: str,
+        stage: Stage,
         directory: RunDirectory,
-        version: Callable[[int], int],
-        stood: Callable[[], Stood],
         placement: Placement,
+        source: WeightSource,
+        readers: Sequence[str],
     ) -> None:
         self._run = run
-        self._access = access
-        self._stream = stream
+        self._stage = stage
         self._directory = directory
-        self._version = version
-        self._stood = stood
         self._placement = placement
-        self._checkpoint: Checkpoint | None = None
-        self._rendezvous: Rendezvous | None = None
-        self._truth = kind_of(run.world).truth
-        self._registry: Any = (
-            ray.remote(WeightRegistry)
-            .options(
-                name="registry",
-                num_cpus=0,
-                max_concurrency=1000,
-                max_restarts=-1,
-                max_task_retries=0,
-                **placement.registry().options(),
-            )
-            .remote(run.learner.versions_kept)
-        )
-
-    @property
-    def shared(self) -> bool:
-        """Whether all parts see the run directory."""
-        return self._placement.shared
-
-    def strangers(self) -> list[Node]:
-        """Hosts that are left out since they have other code."""
-        return self._placement.strangers()
-
-    def weights(self) -> RayWeightSource:
-        """A reader's end of the weight registry."""
-        return RayWeightSource(self._registry)
-
-    def launch(self, supervisor: Supervisor) -> None:
-        """Starts all parts; the supervisor starts them anew where need be."""
-        for index in range(self._run.actors.count):
-            supervisor.add(f"actor-{index}", lambda index=index: self.actor(index))
-        for rank in range(self._run.learner.ranks):
-            supervisor.add(part_name(rank), lambda rank=rank: self.learner(rank), group="learner")
-        if self._run.curious:
-            supervisor.add(CURIOSITY, self.curiosity)
-        if self._run.evaluator.enabled:
-            supervisor.add("evaluator", self.evaluator)
+        self._source = source
+        self._readers = readers
 
     def actor(self, index: int) -> Any:
         """Makes the actor with this number."""
         name = f"actor-{index}"
         shared = self._placement.shared
+        access = self._stage.access
         return _remote(ActorShell, name, self._placement.actor(index)).remote(
-            self._access.run(self._run, name),
-            key=self._access.key,
+            access.run(self._run, name),
+            key=access.key,
             index=index,
-            stream=self._stream,
-            source=self.weights(),
+            stream=self._stage.stream,
+            source=self._source,
             folder=self._directory.actors.resolve() if shared else None,
             belongings=None if shared else self._belongings(name),
-            behind=self._stood(),
+            readers=self._readers,
+            behind=self._stage.stood(),
             state=read_state(self._directory, name),
         )
 
@@ -140,13 +117,66 @@ class Parts:
 
     def curiosity(self) -> Any:
         """Makes the trainers of the curious agent, from their last state where there is one."""
+        access = self._stage.access
         return _remote(CuriosityShell, CURIOSITY, self._placement.curiosity()).remote(
-            self._access.run(self._run, CURIOSITY),
-            key=self._access.key,
-            stream=self._stream,
+            access.run(self._run, CURIOSITY),
+            key=access.key,
+            stream=self._stage.stream,
             state=read_state(self._directory, CURIOSITY),
-            behind=self._stood(),
+            behind=self._stage.stood(),
         )
+
+
+class LearningParts:
+    """Makes the Ray actors of one learner: its ranks, its evaluator, its weight registry.
+
+    Args:
+        run: Its configuration.
+        stage: What all parts of the run have in common.
+        directory: Where restarted parts find their last checkpoint or state.
+        version: Given the registry's newest version, the highest that this learner has ever made.
+        placement: Where parts are to live.
+        member: Its name, where several learn from the stream.
+        acts: Whether it is its weights that act.
+    """
+
+    def __init__(
+        self,
+        run: RunConfig,
+        *,
+        stage: Stage,
+        directory: RunDirectory,
+        version: Callable[[int], int],
+        placement: Placement,
+        member: str,
+        acts: bool,
+    ) -> None:
+        self._run = run
+        self._stage = stage
+        self._directory = directory
+        self._version = version
+        self._placement = placement
+        self._member = member
+        self._acts = acts
+        self._checkpoint: Checkpoint | None = None
+        self._rendezvous: Rendezvous | None = None
+        self._truth = kind_of(run.world).truth
+        self._registry: Any = (
+            ray.remote(WeightRegistry)
+            .options(
+                name=of_member("registry", member),
+                num_cpus=0,
+                max_concurrency=1000,
+                max_restarts=-1,
+                max_task_retries=0,
+                **placement.registry().options(),
+            )
+            .remote(run.learner.versions_kept)
+        )
+
+    def weights(self) -> RayWeightSource:
+        """A reader's end of the weight registry."""
+        return RayWeightSource(self._registry)
 
     def learner(self, rank: int) -> Any:
         """Makes a rank of the learner, from the newest checkpoint where there is one; the first before the others.
@@ -160,15 +190,18 @@ class Parts:
         checkpoint = self._checkpoint.of_rank(rank, config.ranks) if self._checkpoint else None
         if rank == config.ranks - 1:
             self._checkpoint = None
-        return _remote(LearnerShell, part_name(rank), self._placement.learner()).remote(
-            self._access.run(self._run, part_name(rank)),
-            key=self._access.key,
-            stream=self._stream,
+        name, access = part_name(rank, self._member), self._stage.access
+        return _remote(LearnerShell, name, self._placement.learner()).remote(
+            access.run(self._run, name),
+            key=access.key,
+            stream=self._stage.stream,
             sink=RayWeightSink(self._registry),
             checkpoint=checkpoint,
             version=self._version(self._newest()),
             place=self._rendezvous.place(rank) if self._rendezvous else None,
-            behind=self._stood(),
+            member=self._member,
+            acts=self._acts,
+            behind=self._stage.stood(),
         )
 
     def _meet(self) -> None:
@@ -188,13 +221,15 @@ class Parts:
 
     def evaluator(self) -> Any:
         """Makes the evaluator, from the last state of an earlier one where there is one."""
-        return _remote(EvaluatorShell, "evaluator", self._placement.evaluator()).remote(
-            self._access.run(self._run, "evaluator"),
-            key=self._access.key,
-            stream=self._stream,
+        name, access = of_member("evaluator", self._member), self._stage.access
+        return _remote(EvaluatorShell, name, self._placement.evaluator()).remote(
+            access.run(self._run, name),
+            key=access.key,
+            stream=self._stage.stream,
             source=self.weights(),
             truth=self._truth,
             state=read_state(self._directory, "evaluator"),
+            part=name,
         )
 
     def record_probe_set(self) -> Any:

@@ -17,6 +17,7 @@ this code.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil, floor, isfinite
 from typing import Any
 
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -24,6 +25,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from common.config import RunConfig
 from common.errors import ConfigError
 
+_LEAST = 1e-4
+"""Share of a GPU down to which Ray counts."""
 _DESKTOPS = ("vrchat", "screen")
 """Kinds of worlds that live on the desktop of a host, which offers a resource of the same name."""
 
@@ -83,20 +86,47 @@ def of_curiosity(run: RunConfig) -> float:
     return run.curiosity.gpus if run.curious and run.curiosity.device != "cpu" else 0.0
 
 
+def equal_shares(given: Mapping[str, float], *, gpus: int, beside: float = 0.0) -> dict[str, float]:
+    """What each learner of a cohort takes of a GPU.
+
+    Whole learners fit on whole GPUs: of two GPUs, three learners take a half each.
+
+    Args:
+        given: Shares by name; NaN of those that take equal parts of what the others leave.
+        gpus: How many there are; 0 leaves everybody without.
+        beside: What somebody else takes of them.
+
+    Raises:
+        ConfigError: They do not fit.
+    """
+    if not gpus:
+        return dict.fromkeys(given, 0.0)
+    asked = {name: share for name, share in given.items() if isfinite(share)}
+    free, rest = gpus - beside - sum(asked.values()), len(given) - len(asked)
+    if free < 0 or (rest and free < _LEAST * rest):
+        found = f"there {'is 1 GPU' if gpus == 1 else f'are {gpus} GPUs'}"
+        raise ConfigError("gpu", dict(asked), f"must leave a share for each member: {found} for {len(given)}")
+    equal = (1 / ceil(rest / floor(free)) if free >= 1 else free / rest) if rest else 0.0
+    equal = floor(equal / _LEAST + _LEAST) * _LEAST  # Ray rounds to these, and up would be too much for the last
+    return {name: asked.get(name, round(equal, 4)) for name in given}
+
+
 class LocalPlacement:
     """One host: there is nothing to choose but whether a part has a GPU.
 
     Args:
         run: The run's configuration.
+        gpus: What its learner takes of a GPU, where not all that curiosity leaves.
     """
 
     shared = True
     """Whether all parts see the driver's files."""
 
-    def __init__(self, run: RunConfig) -> None:
+    def __init__(self, run: RunConfig, *, gpus: float | None = None) -> None:
         import torch  # not of all who place
 
         self._run = run
+        self._gpus = of_learner(run) if gpus is None else gpus
         self._gpu = torch.cuda.is_available()
 
     def strangers(self) -> list[Node]:
@@ -109,7 +139,7 @@ class LocalPlacement:
 
     def learner(self) -> Place:
         """Of a rank of the learner."""
-        return Place(gpus=of_learner(self._run) if self._gpu else 0.0)
+        return Place(gpus=self._gpus if self._gpu else 0.0)
 
     def curiosity(self) -> Place:
         """Of the trainers of the curious agent."""
@@ -132,6 +162,8 @@ class ClusterPlacement:
         nodes: Lists the hosts that are alive.
         here: Id of the driver's host.
         version: The code that parts need.
+        gpus: What its learner takes of a GPU, where not all that curiosity leaves.
+        learners: How many learners there are that `placement.learner` is asked for.
 
     Raises:
         ConfigError: No host offers what the run needs.
@@ -139,8 +171,19 @@ class ClusterPlacement:
 
     shared = False
 
-    def __init__(self, run: RunConfig, *, nodes: Callable[[], Sequence[Node]], here: str, version: str) -> None:
+    def __init__(
+        self,
+        run: RunConfig,
+        *,
+        nodes: Callable[[], Sequence[Node]],
+        here: str,
+        version: str,
+        gpus: float | None = None,
+        learners: int = 1,
+    ) -> None:
         self._run = run
+        self._gpus = of_learner(run) if gpus is None else gpus
+        self._learners = learners
         self._nodes = nodes
         self._here = here
         self._version = version
@@ -163,7 +206,7 @@ class ClusterPlacement:
 
     def learner(self) -> Place:
         """Of a rank of the learner."""
-        return self._trainer(of_learner(self._run), self._run.placement.learner)
+        return self._trainer(self._gpus, self._run.placement.learner)
 
     def curiosity(self) -> Place:
         """Of the trainers of the curious agent."""
@@ -207,7 +250,7 @@ class ClusterPlacement:
         count, ranks = self._run.actors.count, self._run.learner.ranks
         for field, name, units in (
             ("placement.actors", self._of_actors if count else "", count),
-            ("placement.learner", self._run.placement.learner, ranks),
+            ("placement.learner", self._run.placement.learner, ranks * self._learners),
             ("placement.evaluator", self._run.placement.evaluator, 0),
         ):
             offered = sum(node.offers(name) for node in nodes)

@@ -198,6 +198,9 @@ def show(found: dict[str, Any], folder: Path, console: Console) -> None:
     loss = "none yet" if learner["loss"] is None else f"{learner['loss']:.4f}"
     speed = f"{learner['images_per_second']:.0f} images a second"
     table.add_row("learner", f"step {learner['step']}, version {learner['version']}, loss {loss}, {speed}{waits}")
+    for member in found["members"]:
+        other = member["learner"]
+        table.add_row(Text(member["name"]), f"step {other['step']}, {other['images_per_second']:.0f} images a second")
     if evaluator is not None:
         said = f"version {evaluator['version']} measured, {evaluator['evaluations']} evaluations"
         table.add_row("evaluator", Text(f"{said}{', ' if evaluator['activity'] else ''}{evaluator['activity']}"))

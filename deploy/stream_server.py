@@ -10,7 +10,7 @@ user's server, or embedded one ◄── look(), twice a second: entries, memory
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import urljoin
@@ -45,12 +45,15 @@ class StreamServer:
         run: The run's configuration; an empty `redis_url` starts an embedded server.
         directory: The run directory, which also knows the streams of the run's earlier parts.
         say: Notes an event of a kind, with details.
+        members: Names of those who learn from the stream; the one learner of a run has none.
 
     Raises:
         EngramError: The server does not come up, or cannot carry the stream.
     """
 
-    def __init__(self, run: RunConfig, directory: RunDirectory, *, say: Callable[..., object]) -> None:
+    def __init__(
+        self, run: RunConfig, directory: RunDirectory, *, say: Callable[..., object], members: Sequence[str] = ("",)
+    ) -> None:
         given = given_key()
         self._run = run
         self._directory = directory
@@ -77,7 +80,8 @@ class StreamServer:
             self.stream = self._survivor() or f"{directory.path.name}-{secrets.token_hex(4)}"
             """Id of the stream."""
             check_server(self.url, budget=run.stream.budget, stream=self.stream, durability=run.stream.durability)
-            self.access = Access(self.url, self.stream, parts_of(run), earlier=self._earlier, key=key, say=say)
+            parts = parts_of(run, members)
+            self.access = Access(self.url, self.stream, parts, earlier=self._earlier, key=key, say=say)
             """Who may do what; what the run signs with, if it has a key."""
         except BaseException:
             self._client.close()

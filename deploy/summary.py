@@ -18,7 +18,8 @@ from rich.text import Text
 
 from common.curiosity.status import tell
 from common.status import ActorStatus, LearnerStatus, ReaderCounts, RunStatus
-from deploy.view import ENCODERS, NONE, UNITS, clock, count, decimal
+from deploy.view import ENCODERS, UNITS
+from deploy.wording import NONE, clock, count, decimal
 
 type Row = Mapping[str, Any]
 """One line of `evaluations.jsonl` or `events.jsonl`."""

@@ -22,10 +22,16 @@ from rich.table import Table
 from rich.text import Text
 
 from common.curiosity.status import tell
-from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StoreStatus, StudyStatus
-
-NONE = "–"
-"""Stands for what has not been measured."""
+from common.status import (
+    ActorStatus,
+    EvaluatorStatus,
+    LearnerStatus,
+    RunStatus,
+    StoreStatus,
+    StudyStatus,
+)
+from deploy.cohort.telling import tell_member
+from deploy.wording import NONE, WAITING, clock, count, decimal, size, sparkline
 
 ENCODERS = {"trained": "trained", "random": "random-init", "pixels": "pixels"}
 """Names of the encoders behind probe scores, as a reader knows them."""
@@ -33,50 +39,11 @@ ENCODERS = {"trained": "trained", "random": "random-init", "pixels": "pixels"}
 UNITS = {"world": "accuracy", "place": "accuracy", "heading": "R²", "depth": "R²"}
 """What a probe's score is."""
 
-_WAITING = {
-    "": "training",
-    "fill": "waits for data",
-    "ratio": "waits for ratio",
-    "new": "waits for new",
-    "paused": "paused",
-}
 _PROBES = ("world", "place", "heading", "depth")
 _GOOD, _LOOK, _BAD, _DIM = "green", "yellow", "bold red", "dim"
-_BARS = "▁▂▃▄▅▆▇█"
 _LATE_SHARE = 0.01
 _STALE_VERSIONS = 3.0
 _WIDE = 96
-
-
-def count(number: float) -> str:
-    """Writes a count with separators: `12,345`, and from ten million on `12.3 M`."""
-    return f"{number:,.0f}" if number < 1e7 else f"{number / 1e6:,.1f} M"
-
-
-def clock(seconds: float) -> str:
-    """Writes a time as `3:42` or `12:03:42`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def size(count_bytes: float) -> str:
-    """Writes a byte count in MiB or GiB."""
-    return f"{count_bytes / 2**20:,.0f} MiB" if count_bytes < 2**33 else f"{count_bytes / 2**30:,.1f} GiB"
-
-
-def decimal(value: float | None, digits: int = 3) -> str:
-    """Writes a number with fixed digits, or a dash where there is none."""
-    return NONE if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
-
-
-def sparkline(values: Sequence[float], width: int) -> str:
-    """Draws the last `width` finite values, scaled to their own range."""
-    shown = [value for value in values if math.isfinite(value)][-width:]
-    if len(shown) < 2:
-        return ""
-    low, span = min(shown), max(shown) - min(shown)
-    return "".join(_BARS[round((value - low) / span * (len(_BARS) - 1)) if span else 0] for value in shown)
 
 
 def line(status: RunStatus) -> str:
@@ -101,6 +68,7 @@ def line(status: RunStatus) -> str:
         parts.append(f"curiosity {tell((actor.curiosity for actor in status.actors), status.trainers)}")
     if status.restarts:
         parts.append(f"{sum(status.restarts.values())} restarts")
+    parts += [f"{member.name}: {tell_member(member)}" for member in status.members]
     return " | ".join(parts)
 
 
@@ -116,6 +84,7 @@ def dashboard(status: RunStatus, *, losses: Sequence[float] = (), width: int = 1
     wide = width >= _WIDE
     evaluator = status.evaluator
     fixed = 4 + 9 + (8 if evaluator is not None else 0) + (3 if status.trainers is not None else 0)
+    fixed += len(status.members) + 2 if status.members else 0
     actor_rows = max(3, height - fixed - 6)
     actors = min(len(status.actors), actor_rows) + 3
     message_rows = max(1, height - fixed - actors - 2)
@@ -142,6 +111,11 @@ def dashboard(status: RunStatus, *, losses: Sequence[float] = (), width: int = 1
             tell((actor.curiosity for actor in status.actors), status.trainers), no_wrap=True, overflow="ellipsis"
         )
         parts.append(_panel("curiosity", curiosity))
+    if status.members:
+        rows = (
+            (member.name, Text(tell_member(member), no_wrap=True, overflow="ellipsis")) for member in status.members
+        )
+        parts.append(_panel(f"beside {status.member}, which acts", _pairs(*rows)))
     parts.append(_panel("messages", _messages(status.messages, message_rows)))
     return Group(*parts)
 
@@ -251,7 +225,7 @@ def _stream(store: StoreStatus, learner: LearnerStatus) -> Table:
 
 def _learner(learner: LearnerStatus, losses: Sequence[float]) -> Table:
     curve = sparkline(losses, 8)
-    now = _WAITING.get(learner.waiting, learner.waiting) if learner.step or learner.waiting else "starts"
+    now = WAITING.get(learner.waiting, learner.waiting) if learner.step or learner.waiting else "starts"
     return _pairs(
         ("now", Text(now, _LOOK if learner.waiting == "paused" else "")),
         ("speed", f"{learner.images_per_second:.1f} images/s{f' of {learner.ranks} ranks' * (learner.ranks > 1)}"),

@@ -51,6 +51,7 @@ class EvaluatorShell:
             may still be recording.
         state: What `state` of an earlier process gave; None at the beginning of a run.
         key: Key that the run signs with; None for none.
+        part: Its name among the parts of the run.
     """
 
     def __init__(
@@ -62,11 +63,13 @@ class EvaluatorShell:
         truth: bool,
         state: bytes | None = None,
         key: bytes | None = None,
+        part: str = "evaluator",
     ) -> None:
         config = run.evaluator
-        settle(part="evaluator", threads=config.threads, nice=config.nice)
+        settle(part=part, threads=config.threads, nice=config.nice, apart=True)
         adopt(key)
         self._run = run
+        self._part = part
         self._probe_set = ProbeSpec.of(run).cache_path(config.cache) if truth else None
         self._earlier = state
         self._asked, self._given = threading.Event(), threading.Condition()
@@ -92,7 +95,7 @@ class EvaluatorShell:
         self._heartbeat = Heartbeat(
             connect(run.redis_url),
             keys=StreamKeys(stream),
-            part="evaluator",
+            part=part,
             every=run.stream.heartbeat,
             progress=lambda: self._rounds,
         )
@@ -248,7 +251,7 @@ class EvaluatorShell:
             if time.monotonic() - self._refreshed >= REFRESH:
                 self._reader.refresh()
                 if self._run.playback.waits:
-                    self._reader.tell("evaluator")
+                    self._reader.tell(self._part)
                 self._refreshed = time.monotonic()
             data = self._reader.read()
         except redis.RedisError as error:

@@ -40,7 +40,7 @@ from learner.ingest import Ingest
 from learner.ledger import Ledger
 from learner.limiter import SampleToInsertLimiter
 from learner.publication import PublishedModel, Publisher
-from learner.ranks import Ranks, part_name
+from learner.ranks import Ranks
 from learner.replay import Batch, ReplayBuffer
 from learner.rounds import Rounds
 from learner.staleness import Staleness
@@ -61,6 +61,8 @@ class Learner:
         checkpoint: What to go on from.
         version: Highest version already known to somebody; numbering goes on above it.
         ranks: Processes that train together; this one is alone by default.
+        part: Name under which a writer that waits is told how far this one has read.
+        acts: Whether the weights that act are this learner's: else nothing is known of their age.
 
     Raises:
         CheckpointError: The checkpoint does not fit the configuration.
@@ -75,6 +77,8 @@ class Learner:
         checkpoint: Checkpoint | None = None,
         version: int = 0,
         ranks: Ranks | None = None,
+        part: str = "learner",
+        acts: bool = True,
     ) -> None:
         config = run.learner
         torch.set_num_threads(config.threads)
@@ -118,7 +122,7 @@ class Learner:
             offered=lambda seconds: self.metrics.observe(Metric.LEARNER_PUBLISH_SECONDS, seconds),
         )
         replay = config.replay.share(self._ranks.count)
-        self._staleness = Staleness(replay, self._publisher, self.metrics)
+        self._staleness = Staleness(replay, self._publisher, self.metrics, acts=acts)
         self._limiter = SampleToInsertLimiter.from_config(replay, config.rank_batch)
         self._buffer = ReplayBuffer.from_config(
             replay,
@@ -178,7 +182,7 @@ class Learner:
             noted=self._staleness.note,
             stale=self._staleness.is_stale,
             passed=passed,
-            told_as=part_name(self._ranks.rank) if run.playback.waits else "",
+            told_as=part if run.playback.waits else "",
             hold=lambda: run.playback.waits and not self._trainer.waiting,
             allowed=Allowance.of(run).grants,
         )

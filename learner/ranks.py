@@ -22,10 +22,17 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather  # pyright: ignore[reportUnknownVariableType]
 from torch.nn.parallel import DistributedDataParallel
 
+from common.cohort import of_member
 
-def part_name(rank: int) -> str:
-    """Name of a rank among the parts of a run: `learner` for the first, `learner-1` for the next."""
-    return f"learner-{rank}" if rank else "learner"
+
+def part_name(rank: int, member: str = "") -> str:
+    """Name of a rank among the parts of a run: `learner` for the first, `learner-1` for the next.
+
+    Args:
+        rank: Its number.
+        member: Whose learner it is, where several train on one stream.
+    """
+    return of_member(f"learner-{rank}" if rank else "learner", member)
 
 
 class Ranks:

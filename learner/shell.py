@@ -35,6 +35,8 @@ class LearnerShell:
 
     Args:
         place: Where several ranks meet; None for a learner that trains alone.
+        member: Its name, where several learners train on the stream.
+        acts: Whether it is this learner's weights that act.
         key: Key that the run signs with; None for none.
         behind: Seconds that the run has stood still before, and since when it does so now, as `set_behind` takes them.
             The others as there.
@@ -49,16 +51,25 @@ class LearnerShell:
         checkpoint: Checkpoint | None,
         version: int,
         place: Place | None = None,
+        member: str = "",
+        acts: bool = True,
         key: bytes | None = None,
         behind: Stood = (0.0, None),
     ) -> None:
-        part = part_name(place.rank if place else 0)
-        settle(part=part, threads=run.learner.threads, nice=run.learner.nice)
+        part = part_name(place.rank if place else 0, member)
+        settle(part=part, threads=run.learner.threads, nice=run.learner.nice, apart=True)
         adopt(key)
         set_behind(*behind)
         self._sink = sink
         self._learner = Learner(
-            run, stream=stream, sink=sink, checkpoint=checkpoint, version=version, ranks=_ranks(run, place)
+            run,
+            stream=stream,
+            sink=sink,
+            checkpoint=checkpoint,
+            version=version,
+            ranks=_ranks(run, place),
+            part=part,
+            acts=acts,
         )
         if behind[1] is not None:
             self._learner.pause()

@@ -1,5 +1,6 @@
 """How old the weights were that acted on the frames that arrive: measured, and what follows from it."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -24,12 +25,14 @@ class Staleness:
         config: What is too old, and how fast a frame's weight falls.
         publisher: Knows when each version was made.
         metrics: Where histograms are.
+        acts: Whether the weights that act are this publisher's; else their age is not known here.
     """
 
-    def __init__(self, config: ReplayConfig, publisher: Publisher, metrics: Metrics) -> None:
+    def __init__(self, config: ReplayConfig, publisher: Publisher, metrics: Metrics, *, acts: bool = True) -> None:
         self._config = config
         self._publisher = publisher
         self._metrics = metrics
+        self._acts = acts
         self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)
 
     def note(self, datum: Datum) -> None:
@@ -61,7 +64,8 @@ class Staleness:
 
     def figures(self) -> dict[str, float]:
         """The `staleness_…` fields of a `LearnerStatus`."""
-        recent = np.array(list(self._recent) or [(0.0, 0.0)])  # [frames, (versions, seconds)]
+        none = 0.0 if self._acts else math.nan
+        recent = np.array(list(self._recent) or [(none, none)])  # [frames, (versions, seconds)]
         over_all = {"": np.median(recent, 0), "latest_": recent[-1], "mean_": recent.mean(0), "max_": recent.max(0)}
         return {
             f"staleness_{kind}{unit}": float(value)
@@ -71,5 +75,5 @@ class Staleness:
 
     def _age(self, datum: Datum) -> float | None:
         """Age of the weights that acted on a frame when it was captured, seconds; None where it is not known."""
-        born = self._publisher.born(datum.weights_version)
+        born = self._publisher.born(datum.weights_version) if self._acts else None
         return None if born is None else (datum.captured_ns - born) / 1e9

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,9 @@ from common.config.files import to_yaml
 from common.config.presets import preset
 from common.status import ReaderCounts, RunStatus, WriterCounts
 from deploy.cluster import prepare_environment
+from deploy.cohort.plan import Enrolment
 from deploy.driver import Driver
+from deploy.member import Cohort, Enrolled
 from deploy.rundir import RunDirectory
 
 
@@ -57,16 +59,22 @@ def wait_until(condition: Callable[[], bool], timeout: float, what: str) -> None
 
 
 class LiveRun:
-    """A driver that executes on a thread."""
+    """A driver that executes on a thread, of a plain run or of a cohort's."""
 
-    def __init__(self, config: RunConfig, *, resumed: bool = False) -> None:
+    def __init__(self, config: RunConfig, *, resumed: bool = False, enrolment: Enrolment | None = None) -> None:
         prepare_environment()
         self._before = set(psutil.Process().children(recursive=True))
         self.config = config
         self.directory = RunDirectory.open(config.path) if resumed else RunDirectory(config.path)
+        enter = RunDirectory.open if resumed else RunDirectory
+        others = {name: Enrolled(run=run, directory=enter(run.path)) for name, run in _others(enrolment).items()}
+        self.directories = [self.directory, *(one.directory for one in others.values())]
         if not resumed:
             self.directory.write_text_atomic("config.yaml", to_yaml(config))
-        self.driver = Driver(config, self.directory, show=lambda _: None, resumed=resumed)
+            for one in others.values():
+                one.directory.write_text_atomic("config.yaml", to_yaml(one.run))
+        cohort = Cohort(acting=enrolment.acting, others=others, gpus=enrolment.gpus) if enrolment else None
+        self.driver = Driver(config, self.directory, show=lambda _: None, resumed=resumed, cohort=cohort)
         self.final: RunStatus | None = None
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._execute)
@@ -95,7 +103,8 @@ class LiveRun:
         self.driver.stop()
         self._thread.join(120)
         assert not self._thread.is_alive(), "the driver did not stop"
-        self.directory.close()
+        for directory in self.directories:
+            directory.close()
         assert self.failure is None, self.failure
         assert self.final is not None
         return self.final
@@ -105,10 +114,14 @@ class LiveRun:
         return read_sensor_log(self.directory.actors / f"{actor}.sensor")
 
 
+def _others(enrolment: Enrolment | None) -> Mapping[str, RunConfig]:
+    return enrolment.others if enrolment else {}
+
+
 @contextmanager
-def live(config: RunConfig, *, resumed: bool = False) -> Generator[LiveRun]:
+def live(config: RunConfig, *, resumed: bool = False, enrolment: Enrolment | None = None) -> Generator[LiveRun]:
     """A run that lives for as long as the block."""
-    run = LiveRun(config, resumed=resumed)
+    run = LiveRun(config, resumed=resumed, enrolment=enrolment)
     try:
         yield run
     finally:

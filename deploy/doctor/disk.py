@@ -59,7 +59,7 @@ def _look_at_temporary(case: Case) -> Verdict:
 def _look_at_cache(case: Case) -> Verdict:
     if not case.run.evaluator.enabled or case.run.cluster:
         return beside("no probe set is kept here")
-    from deploy.cli import check_cache
+    from deploy.execution import check_cache
     from evaluator.probeset import ProbeSpec
 
     check_cache(case.run)

@@ -23,7 +23,7 @@ def _look_at_device(case: Case) -> Verdict:
 
     if case.run.cluster:
         return beside("the learner is on the cluster")
-    from deploy.cli import check_device
+    from deploy.execution import check_device
 
     check_device(case.run)
     there = driver()

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -120,8 +120,12 @@ def _record_live(words: list[str], path: Path, run_dir: Path, quality: Quality, 
     return 0
 
 
-def replay(words: list[str]) -> RunConfig:
+def replay(words: list[str], *, start: Callable[[RunConfig], RunConfig] = lambda config: config) -> RunConfig:
     """Reads what follows `engram replay`.
+
+    Args:
+        words: The words.
+        start: Changes the configuration before the words do.
 
     Returns:
         The run to execute.
@@ -141,7 +145,7 @@ def replay(words: list[str]) -> RunConfig:
         default = (None if named else recording.config()) or default
         playback = PlaybackConfig(recording=str(path), speed=_speed(speed), start=_start(recording))
         actors = replace(default.actors, count=max(1, len(recording.counted.actors)), edge=0)
-        default = replace(default, playback=playback, actors=actors, duration=0.0)
+        default = start(replace(default, playback=playback, actors=actors, duration=0.0))
     config = tyro.cli(
         RunConfig,
         args=words,

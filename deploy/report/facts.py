@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from common.config import RunConfig
 from deploy.report.blocks import Section, table
 from deploy.report.material import Material, Report, Row
-from deploy.view import clock, count
+from deploy.wording import clock, count
 
 _FATES = {
     "admitted": "admitted for training",

@@ -18,7 +18,8 @@ from common.status import (
     StudyStatus,
     WriterCounts,
 )
-from deploy.view import UNITS, LiveView, clock, count, dashboard, decimal, line, size, sparkline
+from deploy.view import UNITS, LiveView, dashboard, line
+from deploy.wording import clock, count, decimal, size, sparkline
 
 CALM = ActorStatus(
     name="actor-0",

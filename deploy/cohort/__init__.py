@@ -1,0 +1,1 @@
+"""`engram cohort`: several learners on one stream at the same time."""
