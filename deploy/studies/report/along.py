@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, cast, override
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -204,7 +204,7 @@ def _scale(axes: Axes, values: Sequence[float], which: Literal["x", "y"], *, log
     limit(low, high)
     scale = axes.xaxis if which == "x" else axes.yaxis
     scale.set_major_formatter(FuncFormatter(_tick))
-    scale.set_minor_formatter(NullFormatter() if high / low > 12 else _MINOR)
+    scale.set_minor_formatter(NullFormatter() if high / low > 40 else _Minor(some=high / low > 4))
 
 
 def _tick(value: float, _: int | None) -> str:
@@ -212,13 +212,16 @@ def _tick(value: float, _: int | None) -> str:
 
 
 class _Minor(LogFormatterSciNotation):
-    """Names minor ticks 2 and 5 where an axis is shorter than a decade."""
+    """Names minor ticks where an axis is short: all of them, or only those at 2 and 5."""
 
+    def __init__(self, *, some: bool) -> None:
+        super().__init__()
+        self._some = some
+
+    @override
     def __call__(self, x: float, pos: int | None = None) -> str:
-        return short(x) if x > 0 and round(x / 10 ** np.floor(np.log10(x))) in (2, 5) else ""
-
-
-_MINOR = _Minor()
+        first = round(x / 10 ** np.floor(np.log10(x))) if x > 0 else 0
+        return short(x) if first in (2, 5) or not self._some else ""
 
 
 def law(axes: Axes, stand: Stand, fit: Fit, number: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from deploy.studies.report import quantities as q
-from deploy.studies.report.findings import Findings, Timed, What, Whom
+from deploy.studies.report.findings import Findings, Half, Timed, What, Whom
 from deploy.studies.report.material import Material
 from deploy.studies.report.ranking import COMPARED, Ranking
 from deploy.studies.report.scales import Fit
@@ -20,7 +20,7 @@ def shown(material: Material, found: Sequence[Fit]) -> list[str]:
     """What the intervals allow to say of the axes."""
     said: list[str] = []
     for fit in found:
-        law = fit.censored
+        law = fit.medians if isinstance(fit.what, Half) else fit.censored
         if not isinstance(law, PowerLaw) or law.exponent.low is None or law.exponent.high is None:
             continue
         k, low, high = law.exponent.value, law.exponent.low, law.exponent.high
@@ -83,6 +83,13 @@ def _streams(material: Material) -> list[str]:
         said.append(
             "All trials saw one stream. Intervals over seeds hold what initialisation, masks and sampling do, not what "
             "another life, other worlds or another choice of withheld blocks would do."
+        )
+    elif material.findings and all(
+        len({trial.stream for trial in one.condition.trials}) == 1 for one in material.findings
+    ):
+        said.append(
+            "Every level saw one stream, and not all the same. What differs between levels may be what that one stream "
+            "happened to hold, not only what was varied; more streams a level would tell."
         )
     return said
 

@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from deploy.studies.report.figures import counted, first_reason
-from deploy.studies.report.findings import Findings, Line, Timed, What, Whom
+from deploy.studies.report.findings import Findings, Timed, What, Whom
+from deploy.studies.report.lines import Line
 from deploy.studies.report.material import Material
 from deploy.studies.report.plots import GREY, Drawing, Missing, Panel, bar, sign
 from deploy.studies.report.scales import series_along

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
-from deploy.studies.report.findings import CLOCKS, Findings, Half, Line, Timed, What, Whom
+from deploy.studies.report.findings import CLOCKS, Findings, Half, Timed, What, Whom
+from deploy.studies.report.lines import Line
 from deploy.studies.report.material import Material
 from deploy.studies.report.ranking import Ranking
 from deploy.studies.report.scales import Fit

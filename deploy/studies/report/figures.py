@@ -7,7 +7,7 @@ from functools import partial
 from matplotlib.axes import Axes
 
 from deploy.studies.report import quantities as q
-from deploy.studies.report.along import Stand, draw, law, stands
+from deploy.studies.report.along import Stand, draw, finish, law, stands
 from deploy.studies.report.findings import Findings, Half, Timed, What, Whom
 from deploy.studies.report.material import Material
 from deploy.studies.report.plots import Drawing, Missing, Panel
@@ -298,6 +298,7 @@ def _paint_probe(axes: Axes, *, stand: Stand, task: Task) -> None:
             beside=(number, 3) if not many else (0, 1),
         )
         sign_at += len(series)
+    finish(axes, stand, label=q.unit_of(task))
 
 
 MEMORY = Group(

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 
 from common.errors import ConfigError
 from deploy.commands import report
+from deploy.studies.report.cautions import cautions
 from deploy.studies.report.material import gather
 from deploy.studies.report.plots import Drawing, Panel, inline, render
 from deploy.studies.report.ranking import rank
@@ -140,6 +142,25 @@ def test_the_planted_exponents_of_a_size_study_are_found(tmp_path: Path) -> None
     assert halves.exponent.value == pytest.approx(-0.3, abs=0.15)
 
 
+def test_an_axis_of_the_stream_itself_is_fitted_unpaired_and_differences_are_refused(tmp_path: Path) -> None:
+    axes, variants = sizes()
+    own = [replace(one, salt=f"stream-{one.name}") for one in variants]
+    material = gather(study(tmp_path / "visits", axes, own, reference="s0"), 8.0)
+    found = [fit for fit in fits(material) if str(fit.what) == "t_mem"]
+    assert {fit.series.paired for fit in found} == {False}
+    assert isinstance(found[0].censored, PowerLaw)
+    assert found[0].censored.error == "jackknife over 9 clusters, t with 7 degrees of freedom"
+    ranking = rank(material)
+    refused = [compared.result for row in ranking.rows for compared in row.against.values()]
+    assert refused
+    assert all(
+        isinstance(result, NotMeasurable) and "a paired difference is refused" in result.because for result in refused
+    )
+    said = " ".join(cautions(material, found, ranking))
+    assert "rest on unpaired trials" in said
+    assert "Every level saw one stream, and not all the same" in said
+
+
 def test_a_study_without_trials_and_one_with_one_seed_have_a_page(tmp_path: Path) -> None:
     axes, variants = sizes((1e4, 4e4))
     folder = study(tmp_path / "one", axes, variants, seeds=(0,), reference="s0")
@@ -162,9 +183,14 @@ def test_figures_are_the_same_bytes_every_time() -> None:
     assert first == second
     assert b"CreationDate" not in first[1]
     assert "<text" not in first[0]
-    body = inline(first[0], "one", "One", narrow=False)
-    assert body.startswith('<svg class="wide" role="img" aria-label="One"')
-    assert 'id="one-w-' in body
+    wide, narrow = (inline(first[0], "one", "One", narrow=narrow) for narrow in (False, True))
+    assert wide.startswith('<svg class="wide" role="img" aria-label="One"')
+    ids = [set(re.findall(r' id="([^"]+)"', body)) for body in (wide, narrow)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    classes = set(re.findall(r' class="(f[^"]+)"', wide))
+    assert classes == set(re.findall(r"\.(f\w+){", wide))
+    assert len(wide) < 0.8 * len(first[0])
 
 
 def test_latex_escapes_what_it_must() -> None:
