@@ -42,25 +42,24 @@ def settle(*, part: str, threads: int, nice: int = 0, apart: bool = False) -> No
         part: Name of the part that runs here.
         threads: CPU threads of torch, and of the linear algebra behind NumPy.
         nice: Unix niceness, from 0 to 19; never raised in priority.
-        apart: Give it a session of its own, so that its niceness counts against other sessions too.
+        apart: Give it a session of its own, so that nobody else uses up its share of the CPUs.
     """
     torch.set_num_threads(threads)
     threadpool_limits(threads)
     if hasattr(os, "nice"):
         os.nice(max(0, nice - os.nice(0)))
     if apart:
-        _step_aside(nice)
+        _stand_apart(nice)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(f"%(asctime)s {part} %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
-def _step_aside(nice: int) -> None:
-    """Makes niceness count against all neighbours where the kernel divides CPUs among sessions first (autogroup).
+def _stand_apart(nice: int) -> None:
+    """Gives this process a session of its own where the kernel divides CPUs among sessions first (autogroup).
 
-    On most desktops it does: niceness then counts within a session alone, and what learners take of their session's
-    share is missing to its actors, for whom other sessions do not make room. In a session of its own, as nice as the
-    process, a learner takes from nobody.
+    On most desktops it does: what learners take of their session's share is then missing to whoever is in it too,
+    however nice they are, as soon as other sessions want the rest.
     """
     try:
         if _AUTOGROUP.exists() and _ENABLED.read_text("ascii").strip() == "1":

@@ -67,8 +67,9 @@ def admitted(run_dir: Path) -> Admitted:
     path = run_dir / "ledger.parquet"
     if not path.exists():
         return {}
-    columns: Any = pyarrow.parquet.read_table(path, columns=["experience", "frames"]).to_pydict()  # pyright: ignore[reportUnknownMemberType]
-    return dict(zip(cast(list[str], columns["experience"]), cast(list[int], columns["frames"]), strict=True))
+    table = pyarrow.parquet.read_table(path, columns=["experience", "frames"])  # pyright: ignore[reportUnknownMemberType]
+    columns = cast("dict[str, list[Any]]", table.to_pydict())
+    return dict(zip(columns["experience"], columns["frames"], strict=True))
 
 
 def agreement(folders: Mapping[str, Path]) -> Agreement:
