@@ -41,7 +41,7 @@ class ActorShell:
         behind: Stood = (0.0, None),
         state: bytes | None = None,
     ) -> None:
-        settle(part=f"actor-{index}", threads=run.actors.threads, apart=True)
+        settle(part=f"actor-{index}", threads=run.actors.threads)
         adopt(key)
         set_behind(*behind)
         self._folder = folder = folder or state_folder() / stream

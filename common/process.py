@@ -15,6 +15,8 @@ from common.printable import LineFormatter
 
 _AUTOGROUP = Path("/proc/self/autogroup")
 _ENABLED = Path("/proc/sys/kernel/sched_autogroup_enabled")
+_NICEST = 13
+"""Niceness of a session beyond which busy neighbours would leave it so little that it counts as hung."""
 
 
 @contextmanager
@@ -42,7 +44,7 @@ def settle(*, part: str, threads: int, nice: int = 0, apart: bool = False) -> No
         part: Name of the part that runs here.
         threads: CPU threads of torch, and of the linear algebra behind NumPy.
         nice: Unix niceness, from 0 to 19; never raised in priority.
-        apart: Give it a session of its own, so that nobody else uses up its share of the CPUs.
+        apart: Give it a session of its own, so that its niceness counts against other sessions too.
     """
     torch.set_num_threads(threads)
     threadpool_limits(threads)
@@ -56,15 +58,16 @@ def settle(*, part: str, threads: int, nice: int = 0, apart: bool = False) -> No
 
 
 def _stand_apart(nice: int) -> None:
-    """Gives this process a session of its own where the kernel divides CPUs among sessions first (autogroup).
+    """Makes niceness count against all neighbours where the kernel divides CPUs among sessions first (autogroup).
 
-    On most desktops it does: what learners take of their session's share is then missing to whoever is in it too,
-    however nice they are, as soon as other sessions want the rest.
+    On most desktops it does: niceness then counts within a session alone, and what several learners take of their
+    session's share is missing to its actors as soon as other sessions want the rest. So each gets a session of its own,
+    about as nice as it is.
     """
     try:
         if _AUTOGROUP.exists() and _ENABLED.read_text("ascii").strip() == "1":
             os.setpgid(0, os.getpgid(os.getppid()))  # Ray has made it the leader of a group, who may not leave
             os.setsid()
-            _AUTOGROUP.write_text(str(nice), "ascii")
+            _AUTOGROUP.write_text(str(min(nice, _NICEST)), "ascii")
     except OSError:  # it has a session of its own already, or may not
         return

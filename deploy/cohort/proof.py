@@ -1,9 +1,12 @@
 """What makes a cohort's comparisons paired, proved at its end: all members have admitted the same frames."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyarrow is untyped.
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pyarrow.parquet
 from rich.console import Group, RenderableType
@@ -67,8 +70,8 @@ def admitted(run_dir: Path) -> Admitted:
     path = run_dir / "ledger.parquet"
     if not path.exists():
         return {}
-    table = pyarrow.parquet.read_table(path, columns=["experience", "frames"])  # pyright: ignore[reportUnknownMemberType]
-    columns = cast("dict[str, list[Any]]", table.to_pydict())
+    table: Any = pyarrow.parquet.read_table(path, columns=["experience", "frames"])
+    columns: dict[str, list[Any]] = table.to_pydict()
     return dict(zip(columns["experience"], columns["frames"], strict=True))
 
 
