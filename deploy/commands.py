@@ -25,20 +25,29 @@ class Maps:
 
 @dataclass(frozen=True)
 class ReportCommand:
-    """Write one HTML page that shows what a run remembered, forgot and learned, and how to read it.
+    """Write one HTML page that shows what runs remembered, forgot and learned, and how to read it.
 
     The page needs nothing else: no network, no scripts. Several run directories are seeds of one study: tables show
-    them side by side, times pool them, figures show the first.
+    them side by side, times pool them, figures show the first. A folder that `engram sweep` made gives the report of
+    the whole study: page, figures (SVG, PDF), data (CSV, Parquet) and tables (LaTeX) in its folder report/.
 
     Examples:
       engram report runs/a
       engram report runs/a-0 runs/a-1 runs/a-2 --out study.html
+      engram report studies/model_size
+      engram report studies/model_size --against studies/model_size-larger-buffer
     """
 
     run_dirs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run directories, of finished or live runs."""
+    """Run directories, of finished or live runs; or one folder of a study."""
     out: Path = Path()
-    """HTML file; empty for report/report.html in the first run directory."""
+    """HTML file; empty for report/report.html in the first run directory. Of a study: a folder; empty for report/."""
+    against: Path = Path()
+    """Another study to compare a study with, variant by variant."""
+    watts: float = 10.0
+    """Power of one busy core, W, by which the energy of a study's trials is estimated."""
+    mlflow: str = ""
+    """Where to log a study's trials as MLflow runs as well: a tracking URI, or a folder. Needs the extra `mlflow`."""
 
 
 def expire(words: list[str]) -> int:
@@ -133,6 +142,12 @@ def report(words: list[str]) -> int:
     asked = tyro.cli(ReportCommand, args=words, prog="engram report")
     if not asked.run_dirs:
         raise ConfigError("run_dirs", "", "must name a run directory")
+    studies = [folder for folder in asked.run_dirs if (folder / "study.json").is_file()]
+    if studies:
+        return _report_study(asked, studies)
+    for name in ("against", "mlflow"):
+        if (value := getattr(asked, name)) not in (Path(), ""):
+            raise ConfigError(name, str(value), "goes with the folder of a study, not with run directories")
     for folder in asked.run_dirs:
         if not (folder / "evaluations.jsonl").is_file():
             raise ConfigError("run_dirs", str(folder), "must be a run directory with evaluations.jsonl")
@@ -140,6 +155,26 @@ def report(words: list[str]) -> int:
 
     print(write(asked.run_dirs, asked.run_dirs[0] / "report" / "report.html" if asked.out == Path() else asked.out))
     return 0
+
+
+def _report_study(asked: ReportCommand, studies: list[Path]) -> int:
+    if len(asked.run_dirs) > 1:
+        raise ConfigError(
+            "run_dirs",
+            " ".join(map(str, asked.run_dirs)),
+            "must be one folder of a study alone: a study is not mixed with run directories or another study "
+            "(--against)",
+        )
+    from deploy.studies.report.command import report_study
+
+    nothing = Path()
+    return report_study(
+        studies[0],
+        out=None if asked.out == nothing else asked.out,
+        against=None if asked.against == nothing else asked.against,
+        watts=asked.watts,
+        mlflow=asked.mlflow,
+    )
 
 
 def worlds(words: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -164,10 +164,12 @@ def _unit(summary: Summary) -> str:
     return "bits" if summary.measure == Measure.BITS else f"of {summary.measure}"
 
 
-def _read(folder: Path, measure: Measure) -> Run:
-    path = folder / "evaluations.jsonl"
-    if not path.exists():
-        raise ConfigError("run_dirs", str(folder), "must be a run directory with evaluations.jsonl")
+def run_of(folder: Path, rows: Iterable[Mapping[str, Any]], measure: Measure = Measure.BITS) -> Run:
+    """Puts the rows of a run directory together, with what its configuration says of them.
+
+    Raises:
+        RunError: A row is damaged.
+    """
     rates, gate, share = Rates(), Gate(), 0.0
     if (folder / "config.yaml").exists():
         config = from_yaml(folder / "config.yaml")
@@ -177,10 +179,16 @@ def _read(folder: Path, measure: Measure) -> Run:
         share = replay.rehearsed if replay.draw is Draw.REHEARSAL else 0.0
         gate = Gate(min_rankme=guardrail.min_rankme, min_feature_std=guardrail.min_feature_std)
     try:
-        rehearsed = partial(is_rehearsed, share=share)
-        return Run.read(read_rows(path), measure, rates=rates, gate=gate, rehearsed=rehearsed)
+        return Run.read(rows, measure, rates=rates, gate=gate, rehearsed=partial(is_rehearsed, share=share))
     except RowError as error:
-        raise RunError(f"{path}: {error}") from None
+        raise RunError(f"{folder / 'evaluations.jsonl'}: {error}") from None
+
+
+def _read(folder: Path, measure: Measure) -> Run:
+    path = folder / "evaluations.jsonl"
+    if not path.exists():
+        raise ConfigError("run_dirs", str(folder), "must be a run directory with evaluations.jsonl")
+    return run_of(folder, read_rows(path), measure)
 
 
 def _calibrate(asked: Evaluate) -> int:

@@ -149,14 +149,22 @@ class RowFile:
         self._file.close()
 
 
-def _lock(path: Path) -> IO[str]:
-    """Takes a run directory for this process; the lock goes with the process, however it ends."""
+def take(path: Path, field: str = "run_dir") -> IO[str]:
+    """Takes a folder for this process; the lock goes with the process, however it ends.
+
+    Args:
+        path: The folder.
+        field: What named it, for the message.
+
+    Raises:
+        ConfigError: Another process has it.
+    """
     lock = (path / ".lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
-        raise ConfigError("run_dir", str(path), "is in use by a run that is still going on") from None
+        raise ConfigError(field, str(path), "is in use by a run that is still going on") from None
     return lock
 
 
@@ -194,7 +202,7 @@ class RunDirectory:
 
     def _enter(self, path: Path) -> None:
         self.path = path
-        self._lock = _lock(path)
+        self._lock = take(path)
         for folder in (self.checkpoints, self.report, self.actors):
             folder.mkdir(exist_ok=True)
         self._events = RowFile(path / "events.jsonl")

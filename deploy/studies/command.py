@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from common.errors import ConfigError
-from deploy.rundir import parse_row
+from deploy.rundir import parse_row, take
 from deploy.studies.files import find, load, presets
 from deploy.studies.pace import Match
 from deploy.studies.plan import Study, Trial
@@ -142,16 +143,23 @@ def _plan(study: Study, trials: Sequence[Trial], out: Path, console: Console) ->
 
 
 def _sweep(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, console: Console) -> int:
-    from common.config import RunConfig
-    from deploy.cluster import cluster_of, prepare_environment
+    from deploy.cluster import prepare_environment
     from deploy.studies.cost import check_memory
-    from deploy.studies.expected import compare
-    from deploy.studies.schedule import Schedule, State
-    from deploy.studies.streams import prepare
 
     prepare_environment()
     check_memory(trials)
     _claim(out, study)
+    with closing(take(out, "out")):
+        return _do(asked, study, trials, out, console)
+
+
+def _do(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, console: Console) -> int:
+    from common.config import RunConfig
+    from deploy.cluster import cluster_of
+    from deploy.studies.expected import compare
+    from deploy.studies.schedule import Schedule, State
+    from deploy.studies.streams import prepare
+
     if (free := shutil.disk_usage(out).free) < _FREE:
         raise ConfigError(
             "out", str(out), f"its disk has {free / 2**30:.1f} GiB left, and {_FREE / 2**30:.0f} are needed"
@@ -172,8 +180,8 @@ def _sweep(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, conso
 
         ended = schedule.run(cluster, show)
     for name, reason in ended.failed.items():
-        console.print(f"{name} failed: {reason}", style="red", markup=False)
-    console.print(f"{len(ended.ended)} of {len(trials)} trials are done: {out}; engram report {out}")
+        console.print(f"{name} failed: {reason}", style="red", markup=False, soft_wrap=True)
+    console.print(f"{len(ended.ended)} of {len(trials)} trials are done: {out}; engram report {out}", soft_wrap=True)
     if asked.expect != Path():
         agreed = compare(trials, out / "trials", asked.expect)
         for one in agreed:

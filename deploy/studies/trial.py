@@ -24,7 +24,7 @@ from actors.worlds.kinds import kind_of
 from common.config import RunConfig
 from common.config.files import from_yaml, to_yaml
 from common.config.run import flatten
-from common.errors import CheckpointError, RunError
+from common.errors import CheckpointError, ConfigError, RunError
 from common.ijepa.network import Network
 from common.recording import Recording
 from deploy.rundir import RunDirectory, read_rows
@@ -41,6 +41,7 @@ RESULT = "trial.json"
 FAILURE = "failed.json"
 ENCODER = "encoder.safetensors"
 _PROGRESS = "progress.safetensors"
+_PATIENCE = 60.0
 _OF_MACHINE = {"t", "seconds", "cpu_seconds", "cost", "lives", "skipped", "v"}
 """Fields of rows that tell of the machine, not of what was learned."""
 
@@ -71,7 +72,7 @@ def do_trial(trial: Trial, folder: Path) -> Mapping[str, Any]:
         What stands in `trial.json`.
 
     Raises:
-        RunError: The folder is another trial's.
+        RunError: The folder is another trial's, or its disk is full.
         RecordingError: The recording is missing or damaged.
         CheckpointError: Frames of the recording are of another size.
     """
@@ -152,7 +153,7 @@ def _enter(trial: Trial, folder: Path) -> tuple[RunDirectory, _Begun | None]:
     """Opens the folder, and finds where an earlier process stood; one that has no checkpoint yet begins anew."""
     if (folder / "events.jsonl").exists():
         _check_same(trial, folder)
-        directory = RunDirectory.open(folder)
+        directory = _opened(folder)
         begun = _begun(directory)
         if begun is not None:
             with (folder / "evaluations.jsonl").open("r+b") as file:
@@ -160,11 +161,28 @@ def _enter(trial: Trial, folder: Path) -> tuple[RunDirectory, _Begun | None]:
             directory.event("resumed", step=begun.checkpoint.step)
             return directory, begun
         directory.close()
+    if folder.is_dir():  # nothing that could be gone on with
         shutil.rmtree(folder)
     directory = RunDirectory(folder)
     directory.write_text_atomic("config.yaml", to_yaml(trial.config))
     directory.event("started", trial=trial.name, study=trial.study)
     return directory, None
+
+
+def _opened(folder: Path) -> RunDirectory:
+    """Opens a folder that a process may still hold which is about to notice that its sweep was killed.
+
+    Raises:
+        ConfigError: It is held for longer than that.
+    """
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return RunDirectory.open(folder)
+        except ConfigError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(1.0)
 
 
 def _begun(directory: RunDirectory) -> _Begun | None:
@@ -189,6 +207,8 @@ class _Keeper:
     def each(self, rows: Rows) -> None:
         for row in rows:
             self._directory.evaluation(row)
+        if self._directory.lost_rows:
+            raise RunError(f"no space left for {self._directory.path}: free some, and sweep again")
         if rows and time.monotonic() - self._kept >= self._every:
             self._keep()
             self._kept = time.monotonic()

@@ -13,7 +13,7 @@ law (Anderson & Tweney 1997), so the shape of the mean is not that of one memory
 Shapes: P points (measurements of experiences), C clusters, R replicates.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -78,6 +78,7 @@ def course(
     *,
     clock: Clock = Clock.SECONDS,
     which: Which = lambda run: np.ones(len(run.names), bool),
+    replicates: int = REPLICATES,
 ) -> Course:
     """Finds the half-times of the mean contrast.
 
@@ -86,6 +87,7 @@ def course(
         contrasts: The episodic contrast of each.
         clock: In what times are counted.
         which: Which experiences count, for example those that were rehearsed.
+        replicates: How often the bootstrap draws.
     """
     trained = _gather(runs, contrasts, clock, which, _while_trained)
     late = _gather(runs, contrasts, clock, which, _late)
@@ -95,7 +97,7 @@ def course(
             f"experiences were measured {len(late)} times while they were trained on; {LEAST} needed"
         )
         return Course(level=reason, rise=reason, decay=reason)
-    draws = _Draws((trained, late, after))
+    draws = _Draws((trained, late, after), replicates)
     level_R = np.array([_mean(late, weight) for weight in draws.of(late)])
     level = _score(level_R, late)
     if not isinstance(level, Score) or level.low is None or level.low <= 0:
@@ -205,24 +207,27 @@ class _Draws:
         points: What shares the draws.
     """
 
-    def __init__(self, points: Sequence[Points]) -> None:
-        pairs = {pair for of in points for pair in zip(of.run_P.tolist(), of.visit_P.tolist(), strict=True)}
+    def __init__(self, points: Sequence[Points], replicates: int = REPLICATES) -> None:
+        pairs = sorted({pair for of in points for pair in _pairs(of)})
+        self._place = {pair: number for number, pair in enumerate(pairs)}
         runs = sorted({run for run, _ in pairs})
-        visits = {run: sorted(visit for of, visit in pairs if of == run) for run in runs}
+        visits = {run: [number for number, pair in enumerate(pairs) if pair[0] == run] for run in runs}
         random = np.random.default_rng(SEED)
-        self._weights: list[dict[tuple[int, int], int]] = [dict.fromkeys(pairs, 1)]
-        for _ in range(REPLICATES):
-            drawn: dict[tuple[int, int], int] = {}
+        self._weights_RU = np.zeros((replicates + 1, len(pairs)))
+        self._weights_RU[0] = 1
+        for replicate in range(1, replicates + 1):
             chosen = random.choice(runs, len(runs)).tolist() if len(runs) > 1 else runs
             for run in chosen:
-                for visit in random.choice(visits[run], len(visits[run])).tolist():
-                    drawn[run, visit] = drawn.get((run, visit), 0) + 1
-            self._weights.append(drawn)
+                np.add.at(self._weights_RU[replicate], random.choice(visits[run], len(visits[run])), 1)
 
-    def of(self, points: Points) -> list[Floats]:
+    def of(self, points: Points) -> Iterator[Floats]:
         """Weight of each point in each replicate."""
-        pairs = list(zip(points.run_P.tolist(), points.visit_P.tolist(), strict=True))
-        return [np.array([weights.get(pair, 0) for pair in pairs], np.float64) for weights in self._weights]
+        place_P = np.array([self._place[pair] for pair in _pairs(points)], np.int64)
+        return (weights_U[place_P] for weights_U in self._weights_RU)
+
+
+def _pairs(points: Points) -> list[tuple[int, int]]:
+    return list(zip(points.run_P.tolist(), points.visit_P.tolist(), strict=True))
 
 
 def _mean(points: Points, weight_P: Floats) -> float:
@@ -257,7 +262,7 @@ def _time(values_R: Floats, points: Points, never: str) -> Result:
 def _interval(values_R: Floats) -> tuple[float | None, float | None]:
     """Percentile interval; an end that replicates do not reach is None."""
     known_R = np.sort(values_R[~np.isnan(values_R)])
-    if len(known_R) < REPLICATES / 2:
+    if 2 * len(known_R) < len(values_R):
         return None, None
     low, high = (float(known_R[round(share * (len(known_R) - 1))]) for share in (0.025, 0.975))
     return (low if np.isfinite(low) else None), (high if np.isfinite(high) else None)

@@ -5,16 +5,21 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import yaml
 
 from common.config.files import to_yaml
 from deploy.cli import main
+from deploy.rundir import read_rows, take
+from deploy.studies.files import load
 from deploy.studies.trial import result_of
+from tests.actors.films import film
 from tests.deploy.studies.streams import VALUES, config, record
 from tests.runs import wait_until
 
@@ -48,7 +53,7 @@ def engram(*words: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-m", "engram", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_a_study_killed_twice_ends_with_the_numbers_of_one_that_was_not(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,6 +104,32 @@ def test_a_trial_that_cannot_be_is_given_up_with_its_reason_and_the_others_go_on
     (out / "trials" / "fifo-s0").unlink()
     assert main(["sweep", str(file), "--out", str(out)]) == 0
     assert "3 of 3 trials are done" in capfd.readouterr().out
+
+
+@pytest.mark.timeout(300)
+def test_a_folder_of_anybodys_videos_is_a_stream(tmp_path: Path) -> None:
+    """Two walks over walls of noise: no ground truth, no probes, memory all the same."""
+    (tmp_path / "walks").mkdir()
+    random = np.random.default_rng(0)
+    for name in ("garden", "street"):
+        wall = random.integers(0, 256, (48, 400, 3), dtype=np.uint8)
+        frames = [(number / 10, np.ascontiguousarray(wall[:, number : number + 48])) for number in range(300)]
+        film(tmp_path / "walks" / f"{name}.mkv", frames, "ffv1", "bgr0")
+    base = {
+        name: value for name, value in VALUES.items() if not name.startswith(("world.", "stream.salt", "actors.count"))
+    }
+    base |= {"world.image_size": [24, 24], "actors.fps": 10}
+    file = write(
+        tmp_path / "few.yaml", seeds=1, recording=None, videos="walks", base=base, variants={"fifo": None}, bound=""
+    )
+    assert main(["sweep", str(file), "--out", str(tmp_path / "out")]) == 0
+    result = results(tmp_path / "out")["fifo-s0"]
+    assert result["stream"]["frames"] == 600
+    rows = list(read_rows(tmp_path / "out" / "trials" / "fifo-s0" / "evaluations.jsonl"))
+    assert {row["world"] for row in rows if row["row"] == "experience"} == {"garden", "street"}
+    assert rows[-1]["loss"] > 0
+    (again,) = load(file).trials(tmp_path / "out" / "recordings")
+    assert again.recording.name == "walks.rec"
 
 
 def test_a_dry_run_says_what_it_takes_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,6 +184,14 @@ def test_another_stream_or_another_study_in_the_folder_is_refused(
         (tmp_path / "out" / "study.json").write_text(json.dumps(content))
         assert main(["sweep", str(write(tmp_path / "few.yaml")), "--out", str(tmp_path / "out")]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_two_sweeps_do_not_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = write(tmp_path / "few.yaml"), tmp_path / "out"
+    out.mkdir()
+    with closing(take(out)):
+        assert main(["sweep", str(file), "--out", str(out)]) == 2
+    assert "is in use" in capsys.readouterr().err
 
 
 def test_results_of_another_configuration_do_not_pass_for_this_studys(

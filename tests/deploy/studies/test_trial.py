@@ -138,6 +138,15 @@ def test_a_folder_of_another_configuration_is_refused(whole: Path, recording: Pa
         do_trial(trial(recording, {"learner.optim.lr": 1e-5}), whole)
 
 
+def test_what_a_failure_left_is_no_obstacle(whole: Path, recording: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "only-s0"
+    folder.mkdir()
+    (folder / FAILURE).write_text("{}")
+    do_trial(trial(recording), folder)
+    assert result(folder)["numbers"] == result(whole)["numbers"]
+    assert not (folder / FAILURE).exists()
+
+
 def test_a_damaged_result_is_named(tmp_path: Path) -> None:
     assert result_of(tmp_path) is None
     for content in ("{", "[]", json.dumps({"v": 99})):
