@@ -15,6 +15,8 @@ from common.printable import LineFormatter
 
 _AUTOGROUP = Path("/proc/self/autogroup")
 _ENABLED = Path("/proc/sys/kernel/sched_autogroup_enabled")
+_NICEST = 13
+"""Niceness of a session beyond which busy neighbours would leave it so little that it counts as hung."""
 
 
 @contextmanager
@@ -49,23 +51,23 @@ def settle(*, part: str, threads: int, nice: int = 0, apart: bool = False) -> No
     if hasattr(os, "nice"):
         os.nice(max(0, nice - os.nice(0)))
     if apart:
-        _step_aside(nice)
+        _stand_apart(nice)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(f"%(asctime)s {part} %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
-def _step_aside(nice: int) -> None:
+def _stand_apart(nice: int) -> None:
     """Makes niceness count against all neighbours where the kernel divides CPUs among sessions first (autogroup).
 
-    On most desktops it does: niceness then counts within a session alone, and what learners take of their session's
-    share is missing to its actors, for whom other sessions do not make room. In a session of its own, as nice as the
-    process, a learner takes from nobody.
+    On most desktops it does: niceness then counts within a session alone, and what several learners take of their
+    session's share is missing to its actors as soon as other sessions want the rest. So each gets a session of its own,
+    about as nice as it is.
     """
     try:
         if _AUTOGROUP.exists() and _ENABLED.read_text("ascii").strip() == "1":
             os.setpgid(0, os.getpgid(os.getppid()))  # Ray has made it the leader of a group, who may not leave
             os.setsid()
-            _AUTOGROUP.write_text(str(nice), "ascii")
+            _AUTOGROUP.write_text(str(min(nice, _NICEST)), "ascii")
     except OSError:  # it has a session of its own already, or may not
         return

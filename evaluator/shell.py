@@ -66,7 +66,7 @@ class EvaluatorShell:
         part: str = "evaluator",
     ) -> None:
         config = run.evaluator
-        settle(part=part, threads=config.threads, nice=config.nice, apart=True)
+        settle(part=part, threads=config.threads, nice=config.nice, apart=part != "evaluator")
         adopt(key)
         self._run = run
         self._part = part

@@ -57,7 +57,7 @@ class LearnerShell:
         behind: Stood = (0.0, None),
     ) -> None:
         part = part_name(place.rank if place else 0, member)
-        settle(part=part, threads=run.learner.threads, nice=run.learner.nice, apart=True)
+        settle(part=part, threads=run.learner.threads, nice=run.learner.nice, apart=bool(member))
         adopt(key)
         set_behind(*behind)
         self._sink = sink

@@ -1,9 +1,12 @@
 """What makes a cohort's comparisons paired, proved at its end: all members have admitted the same frames."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyarrow is untyped.
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pyarrow.parquet
 from rich.console import Group, RenderableType
@@ -67,8 +70,9 @@ def admitted(run_dir: Path) -> Admitted:
     path = run_dir / "ledger.parquet"
     if not path.exists():
         return {}
-    columns: Any = pyarrow.parquet.read_table(path, columns=["experience", "frames"]).to_pydict()  # pyright: ignore[reportUnknownMemberType]
-    return dict(zip(cast(list[str], columns["experience"]), cast(list[int], columns["frames"]), strict=True))
+    table: Any = pyarrow.parquet.read_table(path, columns=["experience", "frames"])
+    columns: dict[str, list[Any]] = table.to_pydict()
+    return dict(zip(columns["experience"], columns["frames"], strict=True))
 
 
 def agreement(folders: Mapping[str, Path]) -> Agreement:

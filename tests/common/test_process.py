@@ -27,7 +27,7 @@ def told(*, apart: bool) -> list[str]:
 @pytest.mark.skipif(
     not ENABLED.exists() or ENABLED.read_text("ascii").strip() != "1", reason="this kernel has no sessions' shares"
 )
-def test_a_process_that_steps_aside_has_a_session_as_nice_as_itself() -> None:
+def test_a_process_that_stands_apart_has_a_session_as_nice_as_itself() -> None:
     assert told(apart=True) == ["7", "True", "7"]
     nice, own, _ = told(apart=False)
     assert (nice, own) == ("7", "False")

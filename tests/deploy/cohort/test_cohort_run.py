@@ -3,6 +3,9 @@
 One run serves all tests here.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Ray is untyped in parts.
+
 import os
 import shutil
 import signal
@@ -10,9 +13,11 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import ray
 
 from common.config import RunConfig
 from common.config.files import from_yaml
@@ -86,6 +91,15 @@ def steps(run: LiveRun) -> dict[str, int]:
     return {name: learner.step for name, learner in learners(run.status).items()}
 
 
+def answered_steps(run: LiveRun, part: str) -> int:
+    """Steps that a learner tells of itself; 0 where it does not answer soon."""
+    asked: Any = run.driver.handle(part).status.remote()
+    if not ray.wait([asked], timeout=5)[0]:
+        return 0
+    status: Any = ray.get(asked)
+    return status.step
+
+
 def niceness(run: LiveRun, part: str) -> int:
     return psutil.Process(run.ask(part, "process")).nice()
 
@@ -107,7 +121,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
         told.before = steps(run)
         os.kill(run.ask("learner.large", "process"), signal.SIGKILL)
         wait_until(lambda: {one.name: one.restarts for one in run.status.members}["large"] == 1, 60, "a new start")
-        wait_until(lambda: run.ask("learner.large", "status").step > told.before["large"], 120, "it trains again")
+        wait_until(lambda: answered_steps(run, "learner.large") > told.before["large"], 200, "it trains again")
         told.while_dead = steps(run)
         if shutil.which("prometheus"):
             with prometheus(base / "prometheus", run.status.metrics_url) as server:

@@ -156,7 +156,7 @@ def test_a_file_must_be_given_and_be_there(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_memory_is_that_of_all_members(tmp_path: Path, run: RunConfig) -> None:
-    members: dict[str, object] = {name: {} for name in "abcdefgh"}
+    members: dict[str, dict[str, Any]] = {name: {} for name in "abcdefgh"}
     made = Plan.load(write(tmp_path, members=members)).enrol(run)
     alone = sum(need.size for need in needs(made.run))
     each = sum(need.size for need in member_needs(made.others["b"]))
