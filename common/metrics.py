@@ -24,8 +24,9 @@ from prometheus_client.registry import Collector
 
 from common.catalogue import Kind, Metric, Role
 from common.curiosity.status import CuriosityStatus, TrainersStatus
+from common.findings import Reason
 from common.messages import Unfit
-from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, Reason, RunStatus, StudyStatus
+from common.status import ActorStatus, EvaluatorStatus, LearnerStatus, RunStatus, StudyStatus
 from common.stream.journal import DropCause
 
 type Status = ActorStatus | LearnerStatus | EvaluatorStatus | TrainersStatus | RunStatus

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from common.config.learner import GuardMode, GuardrailConfig
 from common.errors import GuardrailError
+from common.findings import GuardFinding
 from common.health.network import Watch, target_distance, weight_magnitude
 from common.health.spectrum import alpha_req, effective_rank, rankme
 from common.ijepa.model import IJepa
 from common.ledger import LedgerNews
 from common.messages import VersionInfo
-from common.status import GuardFinding
 from learner.guardrail import Action, Guardrail, LastHealthy, Verdict
 from learner.ledger import Ledger
 from learner.publication import Publisher, finite

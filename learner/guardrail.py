@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from common.config.learner import GuardMode, GuardrailConfig
-from common.status import Reason
+from common.findings import Reason
 from learner.step import TrainingStep
 
 

@@ -17,9 +17,9 @@ from common.config import LearnerConfig, MaskConfig, ModelConfig, OptimConfig, R
 from common.config.learner import GuardMode, GuardrailConfig
 from common.config.presets import preset
 from common.errors import GuardrailError
+from common.findings import Reason
 from common.ijepa.model import IJepa
 from common.messages import Datum
-from common.status import Reason
 from learner import checkpoint as checkpoints
 from learner.candidates import Candidates, examine
 from learner.guardrail import Action, Guardrail, LastHealthy
