@@ -28,6 +28,8 @@ REPLICATES = 400
 SEED = 0
 LEAST = 20
 """Fewest points that a mean is taken over."""
+BEYOND = 0.05
+"""Least share of the points that must lie beyond a crossing."""
 
 type Which = Callable[[Run], Flags]
 """Says of each experience of a run whether it counts."""
@@ -78,15 +80,17 @@ def course(
     *,
     clock: Clock = Clock.SECONDS,
     which: Which = lambda run: np.ones(len(run.names), bool),
+    same_stream: bool = False,
     replicates: int = REPLICATES,
 ) -> Course:
     """Finds the half-times of the mean contrast.
 
     Args:
-        runs: Runs of one condition.
+        runs: Runs of one condition, at least one.
         contrasts: The episodic contrast of each.
         clock: In what times are counted.
         which: Which experiences count, for example those that were rehearsed.
+        same_stream: All runs are on one stream, and so have its visits in common.
         replicates: How often the bootstrap draws.
     """
     trained = _gather(runs, contrasts, clock, which, _while_trained)
@@ -97,7 +101,7 @@ def course(
             f"experiences were measured {len(late)} times while they were trained on; {LEAST} needed"
         )
         return Course(level=reason, rise=reason, decay=reason)
-    draws = _Draws((trained, late, after), replicates)
+    draws = _Draws((trained, late, after), replicates, crossed=same_stream)
     level_R = np.array([_mean(late, weight) for weight in draws.of(late)])
     level = _score(level_R, late)
     if not isinstance(level, Score) or level.low is None or level.low <= 0:
@@ -111,44 +115,11 @@ def course(
     ]
     return Course(
         level=level,
-        rise=_time(np.array(rise_R), trained, "the mean contrast never reached half of its level"),
-        decay=_time(
+        rise=_score(np.array(rise_R), trained, "the mean contrast never reached half of its level"),
+        decay=_score(
             np.array(decay_R), after, "the mean contrast never fell to half of its level while it was measured"
         ),
     )
-
-
-def curve(
-    runs: Sequence[Run],
-    contrasts: Sequence[Contrast],
-    edges: Floats,
-    *,
-    since_exposure: bool,
-    which: Which = lambda run: np.ones(len(run.names), bool),
-) -> list[tuple[float, float, Result]]:
-    """Averages D by age, or by time since the last exposure.
-
-    Args:
-        runs: Runs of one condition.
-        contrasts: The episodic contrast of each.
-        edges: Of the bins, seconds.
-        since_exposure: Count from the last exposure, and only what was measured after it; else from capture.
-        which: Which experiences count.
-
-    Returns:
-        Lower and upper edge of each bin, and the mean with its interval.
-    """
-    select = _afterwards if since_exposure else _from_capture
-    points = _gather(runs, contrasts, Clock.SECONDS, which, select)
-    found: list[tuple[float, float, Result]] = []
-    for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        inside = _keep(points, (points.elapsed_P >= low) & (points.elapsed_P < high))
-        if len(inside) < LEAST:
-            found.append((low, high, NotMeasurable(f"{len(inside)} measurements are too few for a mean")))
-            continue
-        means_R = np.array([_mean(inside, weight) for weight in _Draws((inside,)).of(inside)])
-        found.append((low, high, _score(means_R, inside)))
-    return found
 
 
 type _Select = Callable[[Run, Contrast], tuple[Floats, Flags]]
@@ -171,10 +142,6 @@ def _afterwards(run: Run, contrast: Contrast) -> tuple[Floats, Flags]:
     return run.last_E[rows], run.time_V[None] > run.last_E[rows, None]
 
 
-def _from_capture(run: Run, contrast: Contrast) -> tuple[Floats, Flags]:
-    return run.start_E[contrast.experience_N], np.ones(contrast.full_NV.shape, bool)
-
-
 def _gather(runs: Sequence[Run], contrasts: Sequence[Contrast], clock: Clock, which: Which, select: _Select) -> Points:
     parts: list[tuple[Floats, Floats, Numbers, Numbers]] = []
     for number, (run, contrast) in enumerate(zip(runs, contrasts, strict=True)):
@@ -191,23 +158,18 @@ def _gather(runs: Sequence[Run], contrasts: Sequence[Contrast], clock: Clock, wh
     return Points(elapsed_P=elapsed[order], d_P=d[order], run_P=number[order], visit_P=visit[order])
 
 
-def _keep(points: Points, which: Flags) -> Points:
-    return Points(
-        elapsed_P=points.elapsed_P[which],
-        d_P=points.d_P[which],
-        run_P=points.run_P[which],
-        visit_P=points.visit_P[which],
-    )
-
-
 class _Draws:
     """Bootstrap of runs, and of visits within each that is drawn; the first replicate is the data themselves.
 
+    Runs on one stream have its visits in common: what is hard about one is hard for all of them. Their visits are drawn
+    once, for all (a crossed bootstrap).
+
     Args:
         points: What shares the draws.
+        crossed: Runs are on one stream.
     """
 
-    def __init__(self, points: Sequence[Points], replicates: int = REPLICATES) -> None:
+    def __init__(self, points: Sequence[Points], replicates: int = REPLICATES, *, crossed: bool = False) -> None:
         pairs = sorted({pair for of in points for pair in _pairs(of)})
         self._place = {pair: number for number, pair in enumerate(pairs)}
         runs = sorted({run for run, _ in pairs})
@@ -215,10 +177,22 @@ class _Draws:
         random = np.random.default_rng(SEED)
         self._weights_RU = np.zeros((replicates + 1, len(pairs)))
         self._weights_RU[0] = 1
+        if crossed:
+            self._cross(np.array(pairs, np.int64), random)
+            return
         for replicate in range(1, replicates + 1):
             chosen = random.choice(runs, len(runs)).tolist() if len(runs) > 1 else runs
             for run in chosen:
                 np.add.at(self._weights_RU[replicate], random.choice(visits[run], len(visits[run])), 1)
+
+    def _cross(self, pairs_U2: Numbers, random: np.random.Generator) -> None:
+        run_U, visit_U = (np.unique(pairs_U2[:, column], return_inverse=True)[1] for column in (0, 1))
+        for weights_U in self._weights_RU[1:]:
+            often = [
+                random.multinomial(count, np.full(count, 1 / count)) if count > 1 else np.ones(1)
+                for count in (run_U.max() + 1, visit_U.max() + 1)
+            ]
+            weights_U[:] = often[0][run_U] * often[1][visit_U]
 
     def of(self, points: Points) -> Iterator[Floats]:
         """Weight of each point in each replicate."""
@@ -236,23 +210,26 @@ def _mean(points: Points, weight_P: Floats) -> float:
 
 
 def _crossing(points: Points, weight_P: Floats, half: float, *, rising: bool) -> float:
-    """First elapsed time at which the monotone fit is at `half`; infinite where it never is."""
-    drawn_P = weight_P > 0
-    if not drawn_P.any() or not np.isfinite(half):
+    """First elapsed time at which the monotone fit is at `half`; infinite where it never is.
+
+    At its ends an isotonic fit follows single points: what lies beyond the crossing must have some weight.
+    """
+    total = weight_P.sum()
+    if not total or not np.isfinite(half):
         return np.nan
-    fit: Any = cast(Any, isotonic_regression)(points.d_P[drawn_P], weights=weight_P[drawn_P], increasing=rising)
-    there_P = fit.x >= half if rising else fit.x <= half
-    return float(points.elapsed_P[drawn_P][np.argmax(there_P)]) if there_P.any() else np.inf
+    time_T, place_P = np.unique(points.elapsed_P, return_inverse=True)
+    weight_T = np.bincount(place_P, weight_P, len(time_T))
+    sum_T = np.bincount(place_P, weight_P * points.d_P, len(time_T))
+    drawn_T = weight_T > 0
+    weight_T, time_T = weight_T[drawn_T], time_T[drawn_T]
+    fit: Any = cast(Any, isotonic_regression)(sum_T[drawn_T] / weight_T, weights=weight_T, increasing=rising)
+    there_T = fit.x >= half if rising else fit.x <= half
+    if weight_T[there_T].sum() < max(LEAST, BEYOND * total):
+        return np.inf
+    return float(time_T[np.argmax(there_T)])
 
 
-def _score(values_R: Floats, points: Points) -> Result:
-    if not np.isfinite(values_R[0]):
-        return NotMeasurable("nothing was measured")
-    low, high = _interval(values_R[1:])
-    return Score(value=float(values_R[0]), low=low, high=high, frames=len(points), clusters=_clusters(points))
-
-
-def _time(values_R: Floats, points: Points, never: str) -> Result:
+def _score(values_R: Floats, points: Points, never: str = "nothing was measured") -> Result:
     if not np.isfinite(values_R[0]):
         return NotMeasurable(never)
     low, high = _interval(values_R[1:])

@@ -200,7 +200,7 @@ def find(condition: Condition, measured: Sequence[Measured]) -> Findings:
         condition=replace(condition, trials=[one.trial for one in measured]),
         theta=analysis.threshold,
         times=times,
-        halves=_halves(analysis),
+        halves=_halves(analysis, same_stream=len({one.trial.stream for one in measured}) == 1),
         margin=_margin(analysis),
         saving=saving(analysis),
         retention=retention(analysis),
@@ -232,14 +232,14 @@ def _timed(analysis: Analysis, found: Found | NotMeasurable, what: What) -> Time
     )
 
 
-def _halves(analysis: Analysis) -> dict[tuple[Whom, Clock], Halves]:
+def _halves(analysis: Analysis, *, same_stream: bool) -> dict[tuple[Whom, Clock], Halves]:
     runs, contrasts = analysis.study.runs, analysis.contrasts
     whom: dict[Whom, Which] = {Whom.EXPOSED: _all}
     if any(run.rehearsed_E.any() for run in runs):
         whom[Whom.REHEARSED] = _rehearsed
     return {
         (of, clock): Halves(
-            pooled=course(runs, contrasts, clock=clock, which=which),
+            pooled=course(runs, contrasts, clock=clock, which=which, same_stream=same_stream),
             each=[
                 course([run], [contrast], clock=clock, which=which, replicates=_FEW)
                 for run, contrast in zip(runs, contrasts, strict=True)

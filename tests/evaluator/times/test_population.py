@@ -9,7 +9,7 @@ from evaluator.calibration.plan import LEVELS, Noise, Plan
 from evaluator.calibration.simulator import simulate
 from evaluator.scores import NotMeasurable, Score
 from evaluator.times.contrasts import Contrast, episodic
-from evaluator.times.population import course, curve
+from evaluator.times.population import course
 from evaluator.times.study import Clock, Run
 
 FAINT = Plan(bits=0.5, collapses=0.0, never=0.0, every=15.0, half_life=120.0, kept=120.0, rise=40.0)
@@ -71,9 +71,38 @@ def test_a_choice_of_experiences_counts_alone_and_few_are_too_few() -> None:
     assert "20 needed" in none.level.because
 
 
-def test_the_curve_since_the_last_exposure_falls() -> None:
-    bins = curve(*lived(FAINT, LOUD, range(3)), np.array([0.0, 60.0, 240.0, 600.0, 1e6]), since_exposure=True)
-    values = [result.value for *_, result in bins if isinstance(result, Score)]
-    assert len(values) >= 3
-    assert values == sorted(values, reverse=True)
-    assert isinstance(bins[-1][2], Score | NotMeasurable)
+def test_what_never_fades_has_no_half_time_of_fading() -> None:
+    """Noise at the far end of a monotone fit is no crossing."""
+    lasting = replace(FAINT, half_life=1e9, tail=1200.0)
+    found = [course(*lived(lasting, LOUD, range(seed, seed + 1))).decay for seed in range(8)]
+    assert sum(isinstance(decay, Score) for decay in found) <= 1
+
+
+def test_the_order_of_runs_does_not_matter() -> None:
+    runs, contrasts = lived(FAINT, LOUD, range(3))
+    there, back = course(runs, contrasts), course(runs[::-1], contrasts[::-1])
+    assert isinstance(there.rise, Score)
+    assert isinstance(back.rise, Score)
+    assert there.rise.value == back.rise.value
+    assert isinstance(there.decay, Score)
+    assert isinstance(back.decay, Score)
+    assert there.decay.value == back.decay.value
+
+
+def test_runs_on_one_stream_share_the_luck_of_its_visits() -> None:
+    """The same run three times over is no more than the run itself, and the crossed bootstrap knows."""
+    (run,), (contrast,) = lived(FAINT, LOUD, range(1))
+    alone = course([run], [contrast]).level
+    thrice = course([run] * 3, [contrast] * 3, same_stream=True).level
+    apart = course([run] * 3, [contrast] * 3).level
+    assert isinstance(alone, Score)
+    assert isinstance(thrice, Score)
+    assert isinstance(apart, Score)
+
+    def width(score: Score) -> float:
+        assert score.low is not None
+        assert score.high is not None
+        return score.high - score.low
+
+    assert width(thrice) == pytest.approx(width(alone), rel=0.2)
+    assert width(apart) < 0.8 * width(alone)
