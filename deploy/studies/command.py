@@ -20,14 +20,14 @@ from deploy.rundir import parse_row, take
 from deploy.studies.files import find, load, presets
 from deploy.studies.pace import Match
 from deploy.studies.plan import Study, Trial
-from deploy.studies.trial import check_same
+from deploy.studies.trial import check_same, result_of
 from deploy.version import code_version
 
 STUDY = "study.json"
 SCHEMA = 1
 _TAIL = 65536
 _FREE = 2 * 2**30
-"""Bytes of disk that a study leaves."""
+"""Bytes of disk that must be free to begin with."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,15 @@ def sweep(words: Sequence[str]) -> int:
 def _changed(study: Study, asked: Sweep) -> Study:
     changes: dict[str, Any] = {"seeds": asked.seeds} if asked.seeds else {}
     if asked.match is not None or asked.rate:
-        changes |= {"match": asked.match or study.match, "rate": asked.rate}
+        match = asked.match or study.match
+        changes |= {"match": match, "rate": asked.rate or (study.rate if match is Match.CLOCK else 0.0)}
     return replace(study, **changes)
 
 
 def _plan(study: Study, trials: Sequence[Trial], out: Path, console: Console) -> None:
     from deploy.memory import gib
     from deploy.studies.cost import check_memory, costs, recording_bytes
-    from deploy.studies.streams import is_whole
+    from deploy.studies.recorded import is_whole
 
     found = costs(trials, out / "trials")
     try:
@@ -130,9 +131,9 @@ def _plan(study: Study, trials: Sequence[Trial], out: Path, console: Console) ->
         )
     console.print(table)
     left = [cost for cost in found if not cost.done]
-    streams = {trial.recording: trial.config for trial in trials}
-    missing = {path: config for path, config in streams.items() if not is_whole(path)}
-    disk = sum(cost.disk for cost in left) + sum(recording_bytes(config) for config in missing.values())
+    streams = {trial.recording: trial for trial in trials}
+    missing = [trial for path, trial in streams.items() if not is_whole(path)]
+    disk = sum(cost.disk for cost in left) + sum(map(recording_bytes, missing))
     seconds = sum(cost.seconds for cost in left)
     console.print(
         f"{len(trials)} trials, {len(left)} to do, on {len(streams)} recordings, {len(missing)} to be made; "
@@ -145,12 +146,17 @@ def _plan(study: Study, trials: Sequence[Trial], out: Path, console: Console) ->
 def _sweep(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, console: Console) -> int:
     from deploy.cluster import prepare_environment
     from deploy.studies.cost import check_memory
+    from deploy.studies.expected import check
 
     prepare_environment()
-    check_memory(trials)
+    if asked.expect != Path():
+        check(trials, asked.expect)
+    left = [trial for trial in trials if result_of(out / "trials" / trial.name) is None]
+    if left:
+        check_memory(left)
     _claim(out, study)
     with closing(take(out, "out")):
-        return _do(asked, study, trials, out, console)
+        return _do(asked, study, trials, out.resolve(), console)
 
 
 def _do(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, console: Console) -> int:
@@ -164,10 +170,15 @@ def _do(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, console:
         raise ConfigError(
             "out", str(out), f"its disk has {free / 2**30:.1f} GiB left, and {_FREE / 2**30:.0f} are needed"
         )
-    schedule = Schedule(trials, out / "trials", gpus=study.gpus, jobs=asked.jobs, attempts=asked.attempts)
+    schedule = Schedule([], out / "trials", gpus=study.gpus, jobs=asked.jobs, attempts=asked.attempts)
     cluster = cluster_of(RunConfig(cluster=asked.cluster), 128 * 2**20)
     with Progress(console=console) as progress:
-        digests = prepare(study, trials, progress)
+        digests = prepare(study, trials, out / "recordings", progress)
+        schedule.trials = trials = [
+            replace(trial, recording=trial.recording.resolve(), digest=digests[trial.recording.name])
+            for trial in trials
+        ]
+        check_same(trials, out / "trials")
         for name, digest in digests.items():
             progress.console.print(f"stream {name}: {digest}", highlight=False)
         write_study(out, study, trials, digests, asked)
@@ -224,7 +235,7 @@ def _claim(out: Path, study: Study) -> None:
     if path.exists():
         try:
             before: dict[str, Any] = json.loads(path.read_text("utf-8"))
-            name, match, rate = before["name"], before["match"], before["rate"]
+            name, match, rate = before["name"], before["match"], float(before["rate"])
         except (ValueError, KeyError, TypeError):
             raise ConfigError("out", str(out), f"its {STUDY} is damaged: remove it, and sweep again") from None
         if name != study.name:
@@ -232,7 +243,16 @@ def _claim(out: Path, study: Study) -> None:
         if (match, rate) != (study.match, study.rate):
             allowed = f"has trials matched by {match}, rate {rate:g}: choose another folder"
             raise ConfigError("out", str(out), allowed)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("out", str(out), f"cannot be made: {error.strerror}") from None
+
+
+def _seeds_before(out: Path) -> list[int]:
+    """Seeds of earlier sweeps of this study: what they have found belongs to it."""
+    path = out / STUDY
+    return list(json.loads(path.read_text("utf-8"))["seeds"]) if path.exists() else []
 
 
 def _command(asked: Sweep) -> str:
@@ -247,6 +267,7 @@ def _command(asked: Sweep) -> str:
 
 def write_study(out: Path, study: Study, trials: Sequence[Trial], digests: dict[str, str], asked: Sweep) -> None:
     """Writes down what is compared, for the report."""
+    seeds = sorted({*study.seeds, *_seeds_before(out)})
     axes: list[dict[str, Any]] = []
     for axis in study.axes:
         numbers = {
@@ -271,14 +292,14 @@ def write_study(out: Path, study: Study, trials: Sequence[Trial], digests: dict[
         "rate": study.rate,
         "preset": study.preset,
         "scale": asked.scale,
-        "seeds": list(study.seeds),
+        "seeds": seeds,
         "bound": study.bound or None,
         "reference": study.reference or None,
         "axes": axes,
         "variants": [
             {"name": variant.name, "levels": dict(variant.levels), "iid": variant.iid} for variant in study.conditions
         ],
-        "trials": [trial.name for trial in trials],
+        "trials": [f"{variant.name}-s{seed}" for seed in seeds for variant in study.conditions],
         "streams": digests,
         "command": _command(asked),
         "code": code_version(),

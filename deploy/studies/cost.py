@@ -15,9 +15,11 @@ import torch
 from common.config import RunConfig
 from common.errors import ConfigError
 from common.ijepa.model import IJepa
+from common.recording import Recording
 from deploy.memory import PROCESS, available_bytes, buffer_bytes, checkpoint_bytes, experience_bytes, gib
 from deploy.studies.pace import Pace, mean_step_flops
 from deploy.studies.plan import Trial, encoder_parameters
+from deploy.studies.recorded import is_whole
 from deploy.studies.trial import result_of
 from learner.device import choose_device
 from learner.step import TrainingStep
@@ -69,7 +71,7 @@ def costs(trials: Sequence[Trial], folder: Path) -> list[Cost]:
     alike: dict[str, list[float]] = {}
     for trial in trials:
         if trial.name in known:
-            alike.setdefault(trial.variant.name, []).append(float(known[trial.name]["seconds"]))
+            alike.setdefault(trial.variant.name, []).append(float(known[trial.name].get("seconds", nan)))
     timed: dict[str, float] = {}
     found: list[Cost] = []
     for trial in trials:
@@ -87,7 +89,7 @@ def costs(trials: Sequence[Trial], folder: Path) -> list[Cost]:
                 trial=trial,
                 parameters=encoder_parameters(config),
                 memory=memory_bytes(trial),
-                disk=_evaluations(config) * config.evaluator.experiences * ROW // 2 + checkpoint_bytes(config) // 2,
+                disk=_evaluations(trial) * config.evaluator.experiences * ROW // 2 + checkpoint_bytes(config) // 2,
                 steps=steps,
                 flops=flops * steps,
                 seconds=seconds,
@@ -102,7 +104,7 @@ def memory_bytes(trial: Trial) -> int:
     config = trial.config
     frames = buffer_bytes(config)
     if trial.variant.iid:
-        frames = _data(config) * frames // config.learner.replay.capacity
+        frames = _data(trial) * frames // config.learner.replay.capacity
     # Everything once more where it is on its way to disk.
     host = PROCESS + 2 * (frames + experience_bytes(config) + checkpoint_bytes(config))
     return host + (_CUDA if _on_gpu(config) else _activation_bytes(config))
@@ -159,10 +161,10 @@ def _gpu_bytes(number: int) -> int:
     return torch.cuda.mem_get_info(number)[1]
 
 
-def recording_bytes(config: RunConfig) -> int:
-    """Size of a stream's recording."""
-    height, width = config.world.image_size
-    return round(_LOSSLESS * _data(config) * height * width * 3)
+def recording_bytes(trial: Trial) -> int:
+    """Size of its stream's recording."""
+    height, width = trial.config.world.image_size
+    return round(_LOSSLESS * _data(trial) * height * width * 3)
 
 
 def step_seconds(config: RunConfig) -> float:
@@ -186,20 +188,28 @@ def step_seconds(config: RunConfig) -> float:
     return fmean(seconds)
 
 
-def _data(config: RunConfig) -> int:
+def _data(trial: Trial) -> int:
+    """Data of its stream: counted where it is recorded, else what its configuration asks for."""
+    if is_whole(trial.recording):
+        return Recording(trial.recording).counted.data
+    config = trial.config
     return round(config.duration * config.actors.fps * config.actors.count)
+
+
+def _seconds(trial: Trial) -> float:
+    return _data(trial) / (trial.config.actors.fps * trial.config.actors.count)
 
 
 def _steps(trial: Trial) -> int:
     config = trial.config
     exposed = 0.75 if config.stream.withhold else 1.0  # a fifth is withheld, the rest lies in guard bands
-    earned = config.learner.replay.replay_ratio * max(0.0, exposed * _data(config) - config.learner.replay.min_fill)
+    earned = config.learner.replay.replay_ratio * max(0.0, exposed * _data(trial) - config.learner.replay.min_fill)
     pace = Pace.of(config, trial.match, trial.rate)
-    return int(min(earned / config.learner.optim.batch_size, pace.steps_by(config.duration)))
+    return int(min(earned / config.learner.optim.batch_size, pace.steps_in(_seconds(trial))))
 
 
-def _evaluations(config: RunConfig) -> int:
-    return int(config.duration / config.evaluator.every) + 2
+def _evaluations(trial: Trial) -> int:
+    return int(_seconds(trial) / trial.config.evaluator.every) + 2
 
 
 def _evaluation_steps(trial: Trial) -> float:
@@ -208,4 +218,4 @@ def _evaluation_steps(trial: Trial) -> float:
     worlds = len(config.world.worlds) + len(config.world.placebo_worlds)
     probes = worlds * evaluator.trajectories * evaluator.frames
     frames = probes + 3 * evaluator.experiences * evaluator.frames_per_experience // 2
-    return _evaluations(config) * frames / (_ENCODED_A_STEP * config.learner.optim.batch_size)
+    return _evaluations(trial) * frames / (_ENCODED_A_STEP * config.learner.optim.batch_size)

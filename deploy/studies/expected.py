@@ -48,16 +48,27 @@ def compare(trials: Sequence[Trial], folder: Path, expected: Path) -> list[Agree
         expected: Folder of a study, or of committed results, with `trials/<name>/trial.json`.
 
     Raises:
-        ConfigError: There are no results of such trials.
+        ConfigError: There are no earlier results of some trials.
     """
+    check(trials, expected)
     found: list[Agreement] = []
     for trial in trials:
         now, before = result_of(folder / trial.name), result_of(expected / "trials" / trial.name)
         if now is not None and before is not None:
             found.append(_compare(trial.name, now, before))
-    if not found:
-        raise ConfigError("expect", str(expected), f"must hold trials/NAME/{RESULT} of trials of this study")
     return found
+
+
+def check(trials: Sequence[Trial], expected: Path) -> None:
+    """Makes sure that there are earlier results of all trials.
+
+    Raises:
+        ConfigError: Of some there are none.
+    """
+    missing = [trial.name for trial in trials if result_of(expected / "trials" / trial.name) is None]
+    if missing:
+        allowed = f"must hold trials/NAME/{RESULT} of every trial; {len(missing)} lack one, first {missing[0]}"
+        raise ConfigError("expect", str(expected), allowed)
 
 
 def _compare(name: str, now: Mapping[str, Any], before: Mapping[str, Any]) -> Agreement:

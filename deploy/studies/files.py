@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from enum import StrEnum
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,18 @@ SCHEMA = 2
 HERE = Path(__file__).parent / "presets"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+×-]{0,63}")
 _PATHS = ("recording", "videos")
+_TEXTS = {"title", "question", "preset", "digest", "bound", "reference"}
+
+
+class _EachOnce(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping: YAML's last one wins, and a condition would be gone."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [str(self.construct_object(key, deep=True)) for key, _ in node.value]  # pyright: ignore[reportUnknownMemberType]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands here twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def presets() -> dict[str, list[str]]:
@@ -54,9 +67,9 @@ def load(path: Path) -> Study:
         ConfigError: A field is unknown, missing or impossible.
     """
     try:
-        content: Any = yaml.safe_load(path.read_text("utf-8"))
+        content: Any = _EachOnce(path.read_text("utf-8")).get_single_data()
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError("study", str(path), f"cannot be read: {str(error).splitlines()[0]}") from None
+        raise ConfigError("study", str(path), f"cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or cast(dict[str, Any], content).pop("v", None) != SCHEMA:
         raise ConfigError("study", str(path), f"must be a study of schema {SCHEMA}: `v: {SCHEMA}`")
     given = cast(dict[str, Any], content)
@@ -66,9 +79,7 @@ def load(path: Path) -> Study:
             f"study.{wrong[0]}", given[wrong[0]], f"unknown field; allowed are {', '.join(sorted(known))}"
         )
     given["name"] = _name("study.name", given.get("name", path.stem.partition(".")[0]))
-    for name in _PATHS:
-        if given.get(name):
-            given[name] = path.parent / str(given[name])
+    _read_plain(given, path.parent)
     if given.get("preset", "demo") not in PRESETS:
         raise ConfigError("study.preset", given["preset"], f"must be one of {', '.join(PRESETS)}")
     try:
@@ -86,8 +97,24 @@ def load(path: Path) -> Study:
     given["variants"] = tuple(_variant(name, changes) for name, changes in variants.items())
     study = Study(**given)
     for variant in study.conditions:
-        study.config(variant, study.seeds[0])
+        config = study.config(variant, study.seeds[0])
+        for axis in study.axes:
+            axis.number(config)
     return study
+
+
+def _read_plain(given: dict[str, Any], folder: Path) -> None:
+    """Reads paths, texts and the stream's seed in their places."""
+    for name in _PATHS:
+        if given.get(name) is not None:
+            given[name] = folder / _text(name, given[name])
+            if given[name] == folder:
+                raise ConfigError(f"study.{name}", "", "must be a path, relative to the file")
+    for name in _TEXTS & given.keys():
+        given[name] = _text(name, given[name] or "")
+    seed = given.get("stream_seed", 0)
+    if type(seed) is not int or seed < 0:
+        raise ConfigError("study.stream_seed", seed, "must be a whole number from 0")
 
 
 def _source(recording: Path | None, videos: Path | None) -> dict[str, Any]:
@@ -130,20 +157,36 @@ def _axis(name: str, content: Any) -> Axis:
     if not levels:
         raise ConfigError(f"{where}.levels", given.get("levels"), "must be at least one, each with what it changes")
     given["levels"] = {_name(f"{where}.levels", level): _mapping(where, changes) for level, changes in levels.items()}
+    for level, changes in given["levels"].items():
+        _check_iid(f"{where}.levels.{level}", changes.get(IID, False))
+    if not isinstance(given.get("log", False), bool):
+        raise ConfigError(f"{where}.log", given["log"], "must be true or false")
+    for item in ("value", "label", "unit"):
+        given[item] = _text(f"axes.{name}.{item}", given.get(item) or "")
     return Axis(name=_name(where, name), **given)
 
 
 def _variant(name: Any, content: Any) -> Variant:
     changes = dict(_mapping(f"study.variants.{name}", content))
     iid = changes.pop(IID, False)
-    if not isinstance(iid, bool):
-        raise ConfigError(f"study.variants.{name}.{IID}", iid, "must be true or false")
+    _check_iid(f"study.variants.{name}", iid)
     return Variant(name=_name("study.variants", name), levels={}, changes=changes, iid=iid)
+
+
+def _check_iid(where: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{where}.{IID}", value, "must be true or false")
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ConfigError(f"study.{name}", value, "must be text")
+    return str(value)
 
 
 def _name(where: str, name: Any) -> str:
     if not isinstance(name, str | int | float) or not _NAME.fullmatch(str(name)):
-        raise ConfigError(where, name, "names are up to 64 letters, digits and . _ + -: they name folders")
+        raise ConfigError(where, name, "names are up to 64 letters, digits and . _ + × -: they name folders")
     return str(name)
 
 
@@ -152,14 +195,20 @@ def _mapping(where: str, content: Any) -> dict[str, Any]:
         return {}
     if not isinstance(content, Mapping):
         raise ConfigError(where, content, "must be a mapping")
+    for name in cast("Mapping[Any, Any]", content):
+        if isinstance(name, bool) or not isinstance(name, str | int | float):
+            raise ConfigError(where, name, "is no name: put it in quotes, as YAML takes it for something else")
     return {str(name): value for name, value in cast("Mapping[Any, Any]", content).items()}
 
 
 def _number(where: str, value: Any) -> float:
     try:
-        return float(value)
+        found = float(value)
     except (TypeError, ValueError):
-        raise ConfigError(where, value, "must be a number") from None
+        found = nan
+    if isinstance(value, bool) or not isfinite(found) or found < 0:
+        raise ConfigError(where, value, "must be a number, at least 0")
+    return found
 
 
 def _seeds(value: Any) -> tuple[int, ...]:

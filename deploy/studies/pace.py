@@ -28,7 +28,7 @@ class Match(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pace:
-    """How many steps a trial may have done by when.
+    """How fast a trial may go.
 
     Attributes:
         seconds_per_step: Time that a step takes on the imagined machine; 0 where steps are matched.
@@ -47,9 +47,9 @@ class Pace:
         """
         return cls(seconds_per_step=mean_step_flops(config) / rate if match is Match.CLOCK else 0.0)
 
-    def steps_by(self, seconds: float) -> float:
-        """Most steps that may have been done when the stream has played for so many seconds."""
-        return math.floor(seconds / self.seconds_per_step) if self.seconds_per_step else math.inf
+    def steps_in(self, seconds: float) -> float:
+        """Steps, and parts of one, for which there is time in so many seconds."""
+        return seconds / self.seconds_per_step if self.seconds_per_step else math.inf
 
 
 def mean_step_flops(config: RunConfig) -> float:

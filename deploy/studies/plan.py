@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, reduce
 from hashlib import blake2b
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from deploy.studies.pace import Match
 PARAMETERS = "parameters"
 """What an axis may be drawn over that is no field: the encoder's parameters."""
 IID = "iid"
-_STREAM = ("duration", "world.", "actors.", "stream.experience", "stream.withhold")
+_LONGEST = 200
+_STREAM = ("duration", "world.", "actors.count", "actors.fps", "actors.agent", "actors.script", "stream.experience")
 """Fields that decide what a stream is."""
 _BETWEEN = "-"
 
@@ -56,13 +57,22 @@ class Axis:
     unit: str = ""
     log: bool = False
 
+    @property
+    def fields(self) -> set[str]:
+        """What its levels change."""
+        return {name for changes in self.levels.values() for name in changes}
+
     def number(self, config: RunConfig) -> float | None:
         """The number of a configuration on this axis; None where levels are no numbers."""
         if not self.value:
             return None
         if self.value == PARAMETERS:
             return float(encoder_parameters(config))
-        return float(reduce(getattr, self.value.split("."), config))
+        try:
+            return float(reduce(getattr, self.value.split("."), config))
+        except (AttributeError, TypeError, ValueError):
+            allowed = f"must be `{PARAMETERS}`, or a field that is a number"
+            raise ConfigError(f"study.axes.{self.name}.value", self.value, allowed) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +105,7 @@ class Trial:
         numbers: Number on each axis that has numbers.
         match: What trials have in common.
         rate: Operations a second that `Match.CLOCK` grants.
+        digest: Checksum of the stream; empty where it is not known yet.
     """
 
     study: str
@@ -105,6 +116,7 @@ class Trial:
     numbers: Mapping[str, float]
     match: Match
     rate: float
+    digest: str = ""
 
     @property
     def name(self) -> str:
@@ -166,19 +178,34 @@ class Study:
             raise ConfigError("study.rate", self.rate, allowed)
         if self.recording is not None and self.videos is not None:
             raise ConfigError("study.videos", str(self.videos), "stands in place of a recording: give one of both")
-        if self.gpus < 0:
-            raise ConfigError("study.gpus", self.gpus, "must be at least 0")
+        self._check_names()
+        self._check_axes()
+        self._check_changes()
+
+    def _check_names(self) -> None:
         names = [variant.name for variant in self.conditions]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError("study.variants", twice[0], "each condition must have a name of its own")
+        if long := [name for name in names if len(name) > _LONGEST]:
+            raise ConfigError("study.axes", long[0], f"names of levels make folders of more than {_LONGEST} letters")
         known = {variant.name: variant for variant in self.conditions}
         for role, name in (("bound", self.bound), ("reference", self.reference)):
             if name and name not in known:
                 raise ConfigError(f"study.{role}", name, f"must be one of {', '.join(known)}")
         if self.bound and not known[self.bound].iid:
             raise ConfigError("study.bound", self.bound, "must be a condition with `iid: true`")
+
+    def _check_axes(self) -> None:
+        for axis, other in combinations(self.axes, 2):
+            if twice := sorted(axis.fields & other.fields):
+                allowed = f"is changed by the axis {other.name} too: one of both would have no effect"
+                raise ConfigError(f"study.axes.{axis.name}", twice[0], allowed)
+
+    def _check_changes(self) -> None:
         for where, changes in (("base", self.base), *((one.name, one.changes) for one in self.conditions)):
-            if self.given and (decided := sorted(changes.keys() & self.source.keys())):
+            if "seed" in changes:
+                raise ConfigError(f"{where}: seed", changes["seed"], "seeds of the learner stand in `seeds`")
+            if decided := sorted(changes.keys() & self.source.keys()):
                 allowed = f"is decided by the stream, {self.recording or self.videos}"
                 raise ConfigError(f"{where}: {decided[0]}", changes[decided[0]], allowed)
 
@@ -207,7 +234,7 @@ class Study:
         """Builds the configuration of a trial.
 
         Raises:
-            ConfigError: A field is unknown or impossible; the condition is named.
+            ConfigError: A field is unknown or impossible, or an axis has no number; the condition is named.
         """
         salt = f"seed-{self.stream_seed}"
         try:
@@ -261,11 +288,13 @@ class Study:
 
     def stream_name(self, variant: Variant) -> str:
         """Names the recording of a condition by what decides it."""
-        if self.videos is not None:
-            return self.videos.stem
         leaves = flatten(self.stream(variant))
         deciding = {name: str(value) for name, value in leaves.items() if name == "seed" or _of_stream(name)}
-        return blake2b(json.dumps(deciding, sort_keys=True).encode(), digest_size=6).hexdigest()
+        if self.videos is not None:
+            files = [self.videos] if self.videos.is_file() else sorted(self.videos.rglob("*"))
+            deciding["videos"] = str([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files])
+        digest = blake2b(json.dumps(deciding, sort_keys=True).encode(), digest_size=6).hexdigest()
+        return f"{self.videos.stem}-{digest}" if self.videos is not None else digest
 
 
 @lru_cache(maxsize=256)

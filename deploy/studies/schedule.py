@@ -118,21 +118,21 @@ class Schedule:
         )
 
     def _check_room(self) -> None:
-        there = ray.cluster_resources()
-        if self.gpus > float(there.get("GPU", 0.0)):
-            allowed = f"of each trial, and there are {there.get('GPU', 0.0):g}: a study of `small` scale needs none"
-            raise ConfigError("study.gpus", self.gpus, allowed)
+        """Each trial must fit on one host: Ray lets wait for ever what fits on none."""
+        hosts = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         for trial in self._waiting:
-            threads = trial.config.learner.threads
-            if threads > float(there["CPU"]):
-                allowed = f"must be at most the {there['CPU']:g} cores that there are"
-                raise ConfigError(f"{trial.variant.name}: learner.threads", threads, allowed)
+            need = self._need(trial)
+            for name, amount in need.items():
+                most = max(float(host.get(name, 0.0)) for host in hosts)
+                if amount > most:
+                    allowed = f"is what a trial needs of one host, and the largest has {most:g}"
+                    raise ConfigError(f"{trial.variant.name}: {name}", f"{amount:g}", allowed)
 
     def _begin(self, shared: Path | None) -> None:
         """Hands to Ray what there is room for, no more, so that what waits stays ours to order."""
         while self._waiting and (not self.jobs or len(self._running) < self.jobs):
             trial = self._waiting[0]
-            asked = {"CPU": float(trial.config.learner.threads), "GPU": self.gpus, "memory": float(memory_bytes(trial))}
+            asked = self._need(trial)
             free = self._free()
             if self._running and any(amount > free.get(name, 0.0) for name, amount in asked.items() if amount):
                 return
@@ -149,13 +149,15 @@ class Schedule:
             reference = ray.remote(max_calls=1)(_do).options(**options).remote(trial, self.folder.resolve(), shared)
             self._running[reference] = trial
 
+    def _need(self, trial: Trial) -> dict[str, float]:
+        return {"CPU": float(trial.config.learner.threads), "GPU": self.gpus, "memory": float(memory_bytes(trial))}
+
     def _free(self) -> dict[str, float]:
         """What is left of the cluster's resources, by our own books: Ray's lag behind by a moment."""
         left = {name: float(amount) for name, amount in ray.cluster_resources().items()}
         for trial in self._running.values():
-            left["CPU"] = left.get("CPU", 0.0) - trial.config.learner.threads
-            left["GPU"] = left.get("GPU", 0.0) - self.gpus
-            left["memory"] = left.get("memory", 0.0) - memory_bytes(trial)
+            for name, amount in self._need(trial).items():
+                left[name] = left.get(name, 0.0) - amount
         return left
 
     def _take(self, reference: Any) -> None:

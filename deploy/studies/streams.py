@@ -14,16 +14,17 @@ from deploy.probe_set import record_probe_set
 from deploy.recordings.imported import record_videos
 from deploy.recordings.tour import record
 from deploy.studies.plan import Study, Trial
-from deploy.studies.training import StreamDigest
+from deploy.studies.recorded import digest_of, is_whole
 from evaluator.probeset import ProbeSpec
 
 
-def prepare(study: Study, trials: Sequence[Trial], progress: Progress) -> dict[str, str]:
+def prepare(study: Study, trials: Sequence[Trial], cache: Path, progress: Progress) -> dict[str, str]:
     """Makes everything that the trials read, unless it is there.
 
     Args:
         study: What is compared.
         trials: What is going to be done.
+        cache: Folder where checksums are kept.
         progress: Shows how far it is.
 
     Returns:
@@ -38,8 +39,8 @@ def prepare(study: Study, trials: Sequence[Trial], progress: Progress) -> dict[s
     for path, run in streams.items():
         if not is_whole(path):
             _make(study, path, run, progress)
-        _check_size(path, run)
-    digests = {path.name: digest_of(path) for path in streams}
+        _check_fits(path, run)
+    digests = {path.name: digest_of(path, cache) for path in streams}
     if study.digest and (wrong := {name: found for name, found in digests.items() if found != study.digest}):
         name, found = next(iter(wrong.items()))
         allowed = f"is not the checksum of {name}, {found}: it is another stream, or was made by another program"
@@ -52,24 +53,6 @@ def prepare(study: Study, trials: Sequence[Trial], progress: Progress) -> dict[s
             record_probe_set(spec, probes)
             progress.update(task, total=1, completed=1)
     return digests
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a recording is there that was not broken off."""
-    return (path / "manifest.json").exists() and Recording(path).manifest.whole
-
-
-def digest_of(path: Path) -> str:
-    """Checksum of the stream of a recording, kept beside it."""
-    kept = path.with_suffix(".digest")
-    newest = max(file.stat().st_mtime for file in path.iterdir())
-    if kept.exists() and kept.stat().st_mtime >= newest:
-        return kept.read_text("utf-8").strip()
-    digest = StreamDigest()
-    for datum in Recording(path):
-        digest.add(datum)
-    kept.write_text(f"{digest.text()}\n", "utf-8")
-    return digest.text()
 
 
 def _make(study: Study, path: Path, run: RunConfig, progress: Progress) -> None:
@@ -85,7 +68,7 @@ def _make(study: Study, path: Path, run: RunConfig, progress: Progress) -> None:
         record(run, path, progress=progress)
 
 
-def _check_size(path: Path, run: RunConfig) -> None:
+def _check_fits(path: Path, run: RunConfig) -> None:
     recorded = Recording(path).config()
     if recorded is None:
         return

@@ -7,6 +7,7 @@ No clock of the machine takes part, so a trial that was interrupted and went on 
 one that was not, to the bit, on one kind of CPU with one number of threads.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from common.config import Keep, RunConfig
+from common.config import Draw, Keep, RunConfig
 from common.exposure import Exposure, ExposureRule
 from common.messages import Datum, VersionInfo
 from deploy.studies.pace import Pace
@@ -76,8 +77,13 @@ class Training:
         self.digest = StreamDigest()
         self._rule = ExposureRule.of(self._config)
         self._last: StepReport | None = None
+        self._health: dict[str, float] = {}
+        self._closed = False
+        """The end of the stream has been measured."""
         self.position = self._version = 0
-        self._began = self._due = 0.0
+        self._due = self._now = 0.0
+        self._credit = 0.0
+        """Steps for which there was time and that have not been done."""
         self._ahead = 0
         """Data that an earlier process has trained on."""
         if earlier is not None:
@@ -85,12 +91,21 @@ class Training:
             self.evaluator.restore(state)
             of_trial = checkpoint.state["trial"]
             self._version, self._due = of_trial["version"], of_trial["due"]
+            self._credit, self._now = of_trial["credit"], of_trial["now"]
+            self._health, self._closed = of_trial["health"], of_trial["closed"]
             self._ahead = int(checkpoint.state["position"])
 
     def state(self) -> tuple[Checkpoint, bytes]:
         """Gives what another process needs to go on after the last datum."""
         checkpoint = self.learner.snapshot(self.position)
-        of_trial = {"version": self._version, "due": self._due}
+        of_trial = {
+            "version": self._version,
+            "due": self._due,
+            "credit": self._credit,
+            "now": self._now,
+            "health": self._health,
+            "closed": self._closed,
+        }
         return replace(checkpoint, state={**checkpoint.state, "trial": of_trial}), self.evaluator.save()
 
     def run(self, stream: Iterable[Datum], each: Callable[[Rows], None]) -> None:
@@ -106,20 +121,21 @@ class Training:
         datum: Datum | None = None
         for datum in stream:
             self.digest.add(datum)
-            self._began = self._began if self.position else datum.system_time
+            self._now = self._now if self.position or self._ahead else datum.system_time
             rows: Rows = []
             if self.position >= self._ahead:
                 if self._is_due(datum.system_time):
                     rows = self._measure(datum.system_time, datum.captured_ns)
                 self._follow(datum)
                 self.learner.take(datum)
-                self._train(datum.system_time - self._began)
+                self._train(datum.system_time)
             else:
                 self._follow(datum)
             self.position += 1
             if self.position > self._ahead:
                 each(rows)
-        if datum is not None:
+        if datum is not None and not self._closed:
+            self._closed = True
             each(self._measure(datum.system_time, datum.captured_ns))
 
     def _is_due(self, now: float) -> bool:
@@ -131,23 +147,33 @@ class Training:
     def _follow(self, datum: Datum) -> None:
         self.evaluator.observe(datum, self._rule.classify(datum.visit, datum.visit_time))
 
-    def _train(self, seconds: float) -> None:
-        allowed = self._pace.steps_by(seconds) - self.learner.step.step
-        if allowed > 0:
-            self.learner.train(None if allowed == float("inf") else int(allowed), self._keep)
+    def _train(self, now: float) -> None:
+        """Does the steps that are due and for which there was time; a machine that waits for data saves no time up."""
+        self._credit += self._pace.steps_in(now - self._now) if now > self._now else 0.0
+        self._now = now
+        if math.isinf(self._pace.steps_in(1.0)):
+            self.learner.train(None, self._keep)
+            return
+        whole = int(self._credit)
+        done = self.learner.train(whole, self._keep)
+        self._credit -= done
+        if done < whole:
+            self._credit = min(self._credit, 1.0)
 
     def _keep(self, report: StepReport) -> None:
         self._last = report
 
     def _measure(self, system_time: float, captured_ns: int) -> Rows:
         self._version += 1
+        if self._last is not None:
+            self._health = self._last.read()
         info = VersionInfo(
             version=self._version,
             step=self.learner.step.step,
             created_ns=captured_ns,
             system_time=system_time,
             digest="",
-            health=self._last.read() if self._last is not None else {},
+            health=self._health,
         )
         self.evaluator.exposures.take(self._version, self.learner.ledger.news(self._version), captured_ns)
         found: Evaluation = self.evaluator.evaluate(info, self.learner.model)
@@ -166,8 +192,8 @@ class Training:
             return
         points = list(self._points(times))
         limiter = self.learner.limiter
-        earned = limiter.ratio * (limiter.inserted - limiter.min_fill)
-        most = min(earned / self.learner.batch, self._pace.steps_by(times[-1][0] - times[0][0]))
+        earned = limiter.ratio * (limiter.inserted - limiter.min_fill) + limiter.ahead
+        most = min(earned / self.learner.batch, self._pace.steps_in(times[-1][0] - times[0][0]))
         for number, (system_time, captured_ns) in enumerate(points):
             if number < self._version:
                 continue
@@ -191,5 +217,12 @@ class Training:
 def _with_everything(config: RunConfig, data: int) -> RunConfig:
     """A buffer that holds the whole stream, and draws from all of it alike."""
     capacity = max(data, config.learner.replay.min_fill)
-    replay = replace(config.learner.replay, capacity=capacity, keep=Keep.FIFO, max_behind=0.0)
+    replay = replace(
+        config.learner.replay,
+        capacity=capacity,
+        keep=Keep.FIFO,
+        draw=Draw.UNIFORM,
+        staleness_half_life=0.0,
+        max_behind=0.0,
+    )
     return replace(config, learner=replace(config.learner, replay=replay))

@@ -7,6 +7,7 @@ trials/<variant>-s<seed>/
 """
 
 import json
+import os
 import platform
 import resource
 import shutil
@@ -27,6 +28,7 @@ from common.config.run import flatten
 from common.errors import CheckpointError, ConfigError, RunError
 from common.ijepa.network import Network
 from common.recording import Recording
+from deploy.probe_set import record_probe_set
 from deploy.rundir import RunDirectory, read_rows
 from deploy.studies.pace import Pace, mean_step_flops
 from deploy.studies.plan import Trial
@@ -90,6 +92,8 @@ def do_trial(trial: Trial, folder: Path) -> Mapping[str, Any]:
         )
         keeper = _Keeper(directory, training, meter, trial.config.learner.checkpoint_every)
         training.run(recording, keeper.each)
+        if trial.digest and training.digest.text() != trial.digest:
+            raise RunError(f"{trial.recording} was changed while {trial.name} went through it: remove {folder}")
         return _end(trial, directory, training, meter.spent())
     finally:
         directory.close()
@@ -132,12 +136,26 @@ def _check_same(trial: Trial, folder: Path) -> None:
     if not path.exists():
         return
     before, now = flatten(from_yaml(path)), flatten(trial.config)
+    for row in read_rows(folder / "events.jsonl"):
+        if row["kind"] == "started":
+            asked = {name: value for name, value in _asked(trial).items() if value and row.get(name)}
+            before |= {name: row[name] for name in asked}
+            now |= asked
     if differing := [name for name in now if before.get(name) != now[name]]:
         name = differing[0]
         raise RunError(
             f"{folder} is of another configuration ({name} was {before.get(name)!r} and is {now[name]!r} now): "
             "choose another --out, or remove it"
         )
+
+
+def _asked(trial: Trial) -> dict[str, str]:
+    """What decides a trial besides its configuration; empty where it is not known yet."""
+    return {
+        "order": "shuffled" if trial.variant.iid else "lived",
+        "match": f"{trial.match} {trial.rate:g}",
+        "stream": trial.digest,
+    }
 
 
 def measured_digest(folder: Path) -> str:
@@ -165,7 +183,7 @@ def _enter(trial: Trial, folder: Path) -> tuple[RunDirectory, _Begun | None]:
         shutil.rmtree(folder)
     directory = RunDirectory(folder)
     directory.write_text_atomic("config.yaml", to_yaml(trial.config))
-    directory.event("started", trial=trial.name, study=trial.study)
+    directory.event("started", trial=trial.name, study=trial.study, **_asked(trial))
     return directory, None
 
 
@@ -191,10 +209,11 @@ def _begun(directory: RunDirectory) -> _Begun | None:
         return None
     try:
         checkpoint = checkpoints.load(newest)
-        state = (directory.path / f"{checkpoint.step}.{_PROGRESS}").read_bytes()
-        return _Begun(checkpoint=checkpoint, state=state, rows=int(checkpoint.state["rows"]))
+        state = (directory.path / str(checkpoint.state["progress"])).read_bytes()
+        begun = _Begun(checkpoint=checkpoint, state=state, rows=int(checkpoint.state["rows"]))
     except (CheckpointError, OSError, KeyError):  # half of what it needs: from the beginning, then
         return None
+    return begun if (directory.path / "evaluations.jsonl").stat().st_size >= begun.rows else None
 
 
 class _Keeper:
@@ -216,11 +235,15 @@ class _Keeper:
     def _keep(self) -> None:
         checkpoint, state = self._training.state()
         path = self._directory.path
-        rows = (path / "evaluations.jsonl").stat().st_size
-        name = f"{checkpoint.step}.{_PROGRESS}"
+        rows = path / "evaluations.jsonl"
+        with rows.open("rb") as file:
+            os.fsync(file.fileno())
+        # A name of its own each time: the pair of before stays whole until the new checkpoint is there.
+        name = f"{checkpoint.state['trial']['version']}.{_PROGRESS}"
         before = [file for file in path.glob(f"*.{_PROGRESS}") if file.name != name]
         self._directory.write_atomic(name, state)
-        kept = {**checkpoint.state, "rows": rows, "spent": self._meter.spent()}
+        size, spent = rows.stat().st_size, self._meter.spent()
+        kept = {**checkpoint.state, "rows": size, "progress": name, "spent": spent}
         checkpoints.save(replace(checkpoint, state=kept), self._directory.checkpoints, keep=1)
         for file in before:
             file.unlink()
@@ -311,7 +334,11 @@ def cpu_name() -> str:
 def _probe_set(config: RunConfig) -> ProbeSet | None:
     if not kind_of(config.world).truth:
         return None
-    return ProbeSet.load(ProbeSpec.of(config).cache_path(config.evaluator.cache))
+    spec = ProbeSpec.of(config)
+    path = spec.cache_path(config.evaluator.cache)
+    if not path.exists():  # on another host than the one that prepared the study: the same walks, recorded there
+        record_probe_set(spec, path)
+    return ProbeSet.load(path)
 
 
 def _count(network: torch.nn.Module) -> int:

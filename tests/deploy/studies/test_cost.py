@@ -44,14 +44,14 @@ def test_an_iid_trial_holds_the_whole_stream() -> None:
     more = memory_bytes(trial(Path(), long, iid=True)) - memory_bytes(trial(Path(), long))
     frames = 36000 * 10 * 24 * 24 * 3
     assert frames < more < 3 * frames
-    assert recording_bytes(config(long)) < frames
+    assert recording_bytes(trial(Path(), long)) < frames
 
 
 def test_the_pace_grants_what_the_rate_says() -> None:
     run = config()
-    assert Pace.of(run, Match.STEPS, 0.0).steps_by(1e-9) == float("inf")
+    assert Pace.of(run, Match.STEPS, 0.0).steps_in(1e-9) == float("inf")
     pace = Pace.of(run, Match.CLOCK, 4 * mean_step_flops(run))
-    assert [pace.steps_by(seconds) for seconds in (0.0, 0.24, 0.25, 10.0)] == [0, 0, 1, 40]
+    assert [pace.steps_in(seconds) for seconds in (0.0, 0.25, 10.0)] == pytest.approx([0, 1, 40])
 
 
 def test_parameters_are_counted_and_operations_grow_with_the_network() -> None:

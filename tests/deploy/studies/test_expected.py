@@ -48,5 +48,5 @@ def test_what_differs_is_said_and_whether_the_machines_do(tmp_path: Path, change
 
 def test_results_of_other_trials_are_no_expectation(tmp_path: Path) -> None:
     save(tmp_path / "now")
-    with pytest.raises(ConfigError, match=r"expect.*trial\.json"):
+    with pytest.raises(ConfigError, match=r"expect.*1 lack one, first only-s0"):
         compare([trial(Path())], tmp_path / "now", tmp_path / "before")

@@ -87,43 +87,77 @@ def test_a_recording_that_is_there_decides_what_the_stream_is(tmp_path: Path) ->
         )
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"v": 1}, "must be a study of schema 2"),
-        ({"colour": 1}, r"study\.colour.*unknown field"),
-        ({"name": "a/b"}, r"study\.name"),
-        ({"preset": "none"}, r"study\.preset"),
-        ({"variants": {}}, "needs levels on its axes, or variants"),
-        ({"variants": {"a": {"learner.lr": 1.0}}}, r"a: learner\.lr"),
-        ({"variants": {"a": {"learner.optim.lr": -1.0}}}, r"a: learner\.optim\.lr = -1"),
-        ({"variants": {"a": {"learner.ranks": 2}}}, r"a: learner\.ranks"),
-        ({"variants": {"a": {"iid": "yes"}}}, r"study\.variants\.a\.iid"),
-        ({"variants": ["a"]}, "must be a mapping"),
-        ({"base": {"duration": 0}}, r"fifo: duration.*a stream needs an end"),
-        ({"base": {"learner.replay.keep": "best"}}, "must be one of fifo, reservoir"),
-        ({"axes": {"size": {"levels": {}}}}, r"study\.axes\.size\.levels"),
-        ({"axes": {"size": {"steps": {}}}}, r"study\.axes\.size\.steps"),
-        ({"axes": {"x": {"levels": {"fifo": {}}}}}, "a name of its own"),
-        ({"seeds": []}, r"study\.seeds"),
-        ({"seeds": [1, 1]}, r"study\.seeds"),
-        ({"seeds": [-1]}, r"study\.seeds"),
-        ({"seeds": "many"}, r"study\.seeds"),
-        ({"match": "luck"}, r"study\.match.*steps, clock"),
-        ({"match": "clock"}, r"study\.rate"),
-        ({"rate": 1e9}, r"study\.rate"),
-        ({"rate": "fast"}, r"study\.rate.*a number"),
-        ({"gpus": -1}, r"study\.gpus"),
-        ({"bound": "nobody"}, r"study\.bound.*must be one of fifo, reservoir"),
-        ({"bound": "fifo"}, "`iid: true`"),
-        ({"reference": "nobody"}, r"study\.reference"),
-        ({"recording": "a.rec", "videos": "films"}, r"study\.videos"),
-        ({"videos": "films"}, r"study\.videos.*must be a video"),
-    ],
-)
+IMPOSSIBLE: list[tuple[dict[Any, Any], str]] = [
+    ({"v": 1}, "must be a study of schema 2"),
+    ({"colour": 1}, r"study\.colour.*unknown field"),
+    ({"name": "a/b"}, r"study\.name"),
+    ({"preset": "none"}, r"study\.preset"),
+    ({"variants": {}}, "needs levels on its axes, or variants"),
+    ({"variants": {"a": {"learner.lr": 1.0}}}, r"a: learner\.lr"),
+    ({"variants": {"a": {"learner.optim.lr": -1.0}}}, r"a: learner\.optim\.lr = -1"),
+    ({"variants": {"a": {"learner.ranks": 2}}}, r"a: learner\.ranks"),
+    ({"variants": {"a": {"iid": "yes"}}}, r"study\.variants\.a\.iid"),
+    ({"axes": {"x": {"levels": {"a": {"iid": "false"}}}}}, r"study\.axes\.x\.levels\.a\.iid"),
+    ({"axes": {"x": {"value": "learner.lr", "levels": {"a": {}}}}}, r"study\.axes\.x\.value.*that is a number"),
+    ({"axes": {"x": {"value": "world.kind", "levels": {"a": {}}}}}, r"study\.axes\.x\.value.*that is a number"),
+    ({"axes": {"x": {"log": "no", "levels": {"a": {}}}}}, r"study\.axes\.x\.log"),
+    (
+        {"axes": {name: {"levels": {name: {"learner.optim.lr": 1.0}}} for name in "ab"}},
+        r"study\.axes\.a = 'learner\.optim\.lr': is changed by the axis b too",
+    ),
+    ({"axes": {f"x{i}": {"levels": {f"{'long' * 15}{i}": {}}} for i in range(4)}}, "more than 200 letters"),
+    ({"base": {"seed": 5}}, r"base: seed.*stand in `seeds`"),
+    ({"variants": {True: {}}}, "put it in quotes"),
+    ({"stream_seed": 1.5}, r"study\.stream_seed"),
+    ({"preset": ["demo"]}, r"study\.preset.*text"),
+    ({"bound": ["a"]}, r"study\.bound.*text"),
+    ({"recording": ""}, r"study\.recording.*must be a path"),
+    ({"rate": float("nan")}, r"study\.rate.*a number"),
+    ({"variants": ["a"]}, "must be a mapping"),
+    ({"base": {"duration": 0}}, r"fifo: duration.*a stream needs an end"),
+    ({"base": {"learner.replay.keep": "best"}}, "must be one of fifo, reservoir"),
+    ({"axes": {"size": {"levels": {}}}}, r"study\.axes\.size\.levels"),
+    ({"axes": {"size": {"steps": {}}}}, r"study\.axes\.size\.steps"),
+    ({"axes": {"x": {"levels": {"fifo": {}}}}}, "a name of its own"),
+    ({"seeds": []}, r"study\.seeds"),
+    ({"seeds": [1, 1]}, r"study\.seeds"),
+    ({"seeds": [-1]}, r"study\.seeds"),
+    ({"seeds": "many"}, r"study\.seeds"),
+    ({"match": "luck"}, r"study\.match.*steps, clock"),
+    ({"match": "clock"}, r"study\.rate"),
+    ({"rate": 1e9}, r"study\.rate"),
+    ({"rate": "fast"}, r"study\.rate.*a number"),
+    ({"gpus": -1}, r"study\.gpus"),
+    ({"bound": "nobody"}, r"study\.bound.*must be one of fifo, reservoir"),
+    ({"bound": "fifo"}, "`iid: true`"),
+    ({"reference": "nobody"}, r"study\.reference"),
+    ({"recording": "a.rec", "videos": "films"}, r"study\.videos"),
+    ({"videos": "films"}, r"study\.videos.*must be a video"),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), IMPOSSIBLE)
 def test_what_cannot_be_is_refused_with_its_name(tmp_path: Path, changes: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         load(write(tmp_path / "study.yaml", **changes))
+
+
+def test_a_condition_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    """YAML's own reading keeps the last one."""
+    (tmp_path / "twice.yaml").write_text("v: 2\nvariants:\n  a: {}\n  1: {}\n  '1': {}\n")
+    with pytest.raises(ConfigError, match=r"'1' stands here twice.*line 3"):
+        load(tmp_path / "twice.yaml")
+
+
+def test_each_condition_of_videos_has_a_stream_of_its_own_and_so_has_each_change_of_them(tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a.mkv").write_bytes(b"a")
+    levels = {str(fps): {"actors.fps": fps} for fps in (5, 10)}
+    path = write(tmp_path / "a.yaml", videos="films", variants=levels, seeds=1)
+    first = {trial.recording for trial in load(path).trials(tmp_path)}
+    assert len(first) == 2
+    (tmp_path / "films" / "b.mkv").write_bytes(b"b")
+    assert not first & {trial.recording for trial in load(path).trials(tmp_path)}
 
 
 def test_unreadable_files_and_unknown_names_say_what_there_is(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_what_the_cluster_lacks_is_said_before_anything_waits_for_it(
 ) -> None:
     file = write(tmp_path / "few.yaml", gpus=64)
     assert main(["sweep", str(file), "--out", str(tmp_path / "out")]) == 2
-    assert "study.gpus = 64" in capsys.readouterr().err
+    assert "fifo: GPU = '64': is what a trial needs of one host" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

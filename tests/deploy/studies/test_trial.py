@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from common.recording import Recording
 from deploy.evaluate import study_of
 from deploy.rundir import read_rows
 from deploy.studies.pace import Match, mean_step_flops
+from deploy.studies.plan import Trial
 from deploy.studies.trial import FAILURE, RESULT, do_trial, measured_digest, result_of
 from evaluator.experience import Kind
+from learner import checkpoint as checkpoints
 from tests.deploy.studies.streams import record, trial
 from tests.runs import wait_until
 
@@ -119,7 +122,7 @@ def test_iid_has_everything_before_its_first_step_and_as_many_steps(
     rows = heads(tmp_path / "iid")
     assert len(rows) == len(heads(whole))
     assert rows[0]["step"] == 0
-    assert abs(found["images"] - lived["images"]) <= 2 * 8
+    assert abs(found["images"] - lived["images"]) <= 8
     assert not any(row["row"] == "experience" for row in read_rows(tmp_path / "iid" / "evaluations.jsonl"))
 
 
@@ -131,6 +134,91 @@ def test_where_time_is_matched_steps_stay_within_it(whole: Path, recording: Path
     assert all(row["step"] <= row["system_time"] * 0.5 for row in heads(tmp_path / "slow"))
     do_trial(replace(plain, match=Match.CLOCK, rate=slow * 1e6), tmp_path / "fast")
     assert result(tmp_path / "fast")["weights"] == result(whole)["weights"]
+
+
+def test_a_machine_that_waits_for_data_saves_no_time_up(recording: Path, tmp_path: Path) -> None:
+    """Nothing can be done before `min_fill`, and those seconds are gone."""
+    late = trial(recording, {"learner.replay.min_fill": 200, "learner.replay.capacity": 256})
+    rate = mean_step_flops(late.config) * 2
+    do_trial(replace(late, match=Match.CLOCK, rate=rate), tmp_path / "late")
+    rows = heads(tmp_path / "late")
+    begun = next(number for number, row in enumerate(rows) if row["step"])
+    for before, after in pairwise(rows[begun - 1 :]):
+        assert after["step"] - before["step"] <= 2 * (after["system_time"] - before["system_time"]) + 1
+
+
+class _Stop(Exception):
+    """The process is at its end."""
+
+
+def broken_off(wanted: Trial, folder: Path, monkeypatch: pytest.MonkeyPatch, *, keeps: int, half: bool = False) -> None:
+    """Does a trial until it has been kept so often; with `half`, up to the middle of the last time."""
+    save, done = checkpoints.save, 0
+
+    def saved(*args: Any, **options: Any) -> Path:
+        nonlocal done
+        done += 1
+        if done == keeps and half:
+            raise _Stop
+        path = save(*args, **options)
+        if done == keeps:
+            raise _Stop
+        return path
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "save", saved)
+        with pytest.raises(_Stop):
+            do_trial(wanted, folder)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("keeps", [2, 5, 13])
+def test_wherever_it_is_broken_off_it_ends_the_same(
+    whole: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keeps: int, half: bool
+) -> None:
+    """Between any two writes, before the first step and after the last measurement too."""
+    broken_off(trial(recording), tmp_path / "broken", monkeypatch, keeps=keeps, half=half)
+    do_trial(trial(recording), tmp_path / "broken")
+    assert result(tmp_path / "broken")["resumed"] == 1
+    assert result(tmp_path / "broken")["numbers"] == result(whole)["numbers"]
+    assert result(tmp_path / "broken")["weights"] == result(whole)["weights"]
+
+
+def test_slow_trials_go_on_with_what_they_last_said_of_themselves(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = trial(recording)
+    slow = replace(plain, match=Match.CLOCK, rate=mean_step_flops(plain.config) * 0.15)
+    do_trial(slow, tmp_path / "whole")
+    broken_off(slow, tmp_path / "broken", monkeypatch, keeps=6)
+    do_trial(slow, tmp_path / "broken")
+    assert result(tmp_path / "broken")["numbers"] == result(tmp_path / "whole")["numbers"]
+
+
+def test_rows_that_a_power_cut_took_are_measured_again(
+    whole: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_off(trial(recording), tmp_path / "broken", monkeypatch, keeps=5)
+    with (tmp_path / "broken" / "evaluations.jsonl").open("r+b") as file:
+        file.truncate(1000)
+    do_trial(trial(recording), tmp_path / "broken")
+    assert result(tmp_path / "broken")["numbers"] == result(whole)["numbers"]
+
+
+def test_what_decides_a_trial_besides_its_configuration_must_stay_the_same(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = replace(trial(recording), digest="a" * 32)
+    broken_off(begun, tmp_path / "t", monkeypatch, keeps=2)
+    for changed, said in (
+        (trial(recording, iid=True), "order was 'lived' and is 'shuffled'"),
+        (replace(begun, match=Match.CLOCK, rate=1e9), "match was 'steps 0' and is 'clock 1e"),
+        (replace(begun, digest="b" * 32), "stream was 'aaa"),
+    ):
+        with pytest.raises(RunError, match=said):
+            do_trial(changed, tmp_path / "t")
+    with pytest.raises(RunError, match="was changed while"):
+        do_trial(begun, tmp_path / "t")
 
 
 def test_a_folder_of_another_configuration_is_refused(whole: Path, recording: Path) -> None:
