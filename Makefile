@@ -32,7 +32,7 @@ install: $(STAMP)  ## Create the environment (about 6 GB, most of it torch)
 run: $(STAMP)  ## Ten minutes of the demo, live (ARGS="--duration 2m" changes it)
 	@$(BIN)/engram run --preset demo $(ARGS)
 
-test: $(STAMP)  ## Unit and integration tests: real embedded server, real local Ray (about 20 minutes)
+test: $(STAMP)  ## Unit and integration tests: real embedded server, real local Ray (about an hour)
 	@$(BIN)/pytest $(ARGS)
 
 test-faults: $(STAMP)  ## Real processes killed during real runs

@@ -129,7 +129,7 @@ def test_a_folder_of_anybodys_videos_is_a_stream(tmp_path: Path) -> None:
     assert {row["world"] for row in rows if row["row"] == "experience"} == {"garden", "street"}
     assert rows[-1]["loss"] > 0
     (again,) = load(file).trials(tmp_path / "out" / "recordings")
-    assert again.recording.name == "walks.rec"
+    assert again.recording.is_dir()
 
 
 def test_a_dry_run_says_what_it_takes_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
