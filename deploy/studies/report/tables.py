@@ -121,7 +121,7 @@ def _half_times(material: Material) -> Table:
     head = [f"{half.words}, {'s' if clock is CLOCKS[0] else 'steps'}" for half in Half for clock in CLOCKS]
     return Table(
         name="half-times",
-        caption="Half-times of the mean contrast, with 95 % percentile bootstrap intervals (runs, then visits)",
+        caption="Half-times of the mean contrast, with 95 % percentile bootstrap intervals (runs and visits)",
         head=["level", "experiences", "trials", "level of D, bits", *head],
         rows=rows,
         notes=reasons.notes(),
