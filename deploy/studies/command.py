@@ -2,9 +2,10 @@
 
 import json
 import shutil
+import signal
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
@@ -25,6 +26,8 @@ from deploy.version import code_version
 
 STUDY = "study.json"
 SCHEMA = 1
+_STOPPED = 130
+"""Exit code of who was interrupted, as a shell has it."""
 _TAIL = 65536
 _FREE = 2 * 2**30
 """Bytes of disk that must be free to begin with."""
@@ -155,8 +158,23 @@ def _sweep(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, conso
     if left:
         check_memory(left)
     _claim(out, study)
-    with closing(take(out, "out")):
-        return _do(asked, study, trials, out.resolve(), console)
+    with closing(take(out, "out")), _interruptible():
+        try:
+            return _do(asked, study, trials, out.resolve(), console)
+        except KeyboardInterrupt:
+            done = sum(result_of(out / "trials" / trial.name) is not None for trial in trials)
+            console.print(f"stopped: {done} of {len(trials)} trials are done; the same command goes on")
+            return _STOPPED
+
+
+@contextmanager
+def _interruptible() -> Generator[None]:
+    """SIGTERM interrupts as Ctrl-C does, so that Ray and games are ended in order."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _do(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, console: Console) -> int:

@@ -92,6 +92,22 @@ def test_a_study_killed_twice_ends_with_the_numbers_of_one_that_was_not(
 
 
 @pytest.mark.timeout(240)
+def test_a_study_that_is_asked_to_stop_ends_in_order_and_goes_on(tmp_path: Path) -> None:
+    file, out = write(tmp_path / "few.yaml", seeds=1), tmp_path / "out"
+    sweep = engram("sweep", str(file), "--out", str(out))
+    wait_until(lambda: any(out.glob("trials/*/checkpoints/step-*/state.json")), 120, "a trial that goes on")
+    family = psutil.Process(sweep.pid).children(recursive=True)
+    sweep.terminate()
+    said, _ = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130
+    assert "trials are done; the same command goes on" in said.decode()
+    assert "Traceback" not in said.decode()
+    assert not psutil.wait_procs(family, 30)[1]
+    assert main(["sweep", str(file), "--out", str(out)]) == 0
+    assert len(results(out)) == 3
+
+
+@pytest.mark.timeout(240)
 def test_a_trial_that_cannot_be_is_given_up_with_its_reason_and_the_others_go_on(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
