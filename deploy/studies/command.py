@@ -189,7 +189,6 @@ def _do(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, console:
             "out", str(out), f"its disk has {free / 2**30:.1f} GiB left, and {_FREE / 2**30:.0f} are needed"
         )
     schedule = Schedule([], out / "trials", gpus=study.gpus, jobs=asked.jobs, attempts=asked.attempts)
-    cluster = cluster_of(RunConfig(cluster=asked.cluster), 128 * 2**20)
     with Progress(console=console) as progress:
         digests = prepare(study, trials, out / "recordings", progress)
         schedule.trials = trials = [
@@ -207,7 +206,7 @@ def _do(asked: Sweep, study: Study, trials: Sequence[Trial], out: Path, console:
             progress.update(whole, completed=len(state.ended) + len(state.failed))
             bars.show(state.running)
 
-        ended = schedule.run(cluster, show)
+        ended = schedule.run(lambda: cluster_of(RunConfig(cluster=asked.cluster), 128 * 2**20), show)
     for name, reason in ended.failed.items():
         console.print(f"{name} failed: {reason}", style="red", markup=False, soft_wrap=True)
     console.print(f"{len(ended.ended)} of {len(trials)} trials are done: {out}; engram report {out}", soft_wrap=True)

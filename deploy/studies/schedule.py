@@ -70,11 +70,11 @@ class Schedule:
     _running: dict[Any, Trial] = field(default_factory=dict[Any, Trial])
     _waiting: deque[Trial] = field(default_factory=deque[Trial])
 
-    def run(self, cluster: Cluster, show: Callable[[State], None]) -> State:
+    def run(self, make_cluster: Callable[[], Cluster], show: Callable[[State], None]) -> State:
         """Does them.
 
         Args:
-            cluster: Where.
+            make_cluster: Makes what they run on; called only where something is left to do.
             show: Called about once a second.
 
         Returns:
@@ -91,7 +91,7 @@ class Schedule:
         show(self._state())
         if not self._waiting:
             return self._state()
-        guardian = Guardian()
+        guardian, cluster = Guardian(), make_cluster()
         if cluster.folder:
             guardian.watch(cluster.folder)
         try:

@@ -98,7 +98,7 @@ def summarise(analysis: Analysis) -> Summary:
             "latency_first_use": latency(analysis, lambda run: run.first_E - run.time_of_step(run.admitted_E)),
             "latency_learning": time_summary(analysis, analysis.learning, "memory"),
             "t_forget": time_summary(analysis, analysis.forgotten, "forgetting"),
-            "margin": _margin(analysis),
+            "margin": margin(analysis),
             "rememorised": time_summary(analysis, analysis.rememorised, "its return"),
             "saving": saving(analysis),
             **_retention(analysis),
@@ -143,7 +143,7 @@ def _false_memories(threshold: Threshold | NotMeasurable) -> Result:
     return Score(value=share, low=None, high=None, frames=threshold.judged, clusters=threshold.placebos)
 
 
-def _margin(analysis: Analysis) -> Result:
+def margin(analysis: Analysis) -> Result:
     """Median of D at the last exposure ÷ θ: below about 2, noise chooses what counts as memorised."""
     if isinstance(analysis.threshold, NotMeasurable):
         return analysis.threshold

@@ -21,6 +21,7 @@ from evaluator.times.events import Outcome
 from evaluator.times.population import Course, Which, course
 from evaluator.times.saving import saving
 from evaluator.times.study import Clock, Flags, Run, Study
+from evaluator.times.summary import margin
 from evaluator.times.survival import Curve, Durations, median, survival_curve
 from evaluator.times.telling import OUTCOMES
 from evaluator.times.threshold import Threshold
@@ -201,7 +202,7 @@ def find(condition: Condition, measured: Sequence[Measured]) -> Findings:
         theta=analysis.threshold,
         times=times,
         halves=_halves(analysis, same_stream=len({one.trial.stream for one in measured}) == 1),
-        margin=_margin(analysis),
+        margin=margin(analysis),
         saving=saving(analysis),
         retention=retention(analysis),
         lines=lines,
@@ -276,15 +277,3 @@ def _share(event_N: Any, reason: str) -> Result:
     if not count:
         return NotMeasurable(reason)
     return Score(value=float(event_N.mean()), low=None, high=None, frames=count, clusters=count)
-
-
-def _margin(analysis: Analysis) -> Result:
-    if isinstance(analysis.threshold, NotMeasurable):
-        return analysis.threshold
-    if isinstance(analysis.gone, NotMeasurable):
-        return analysis.gone
-    level_N = np.concatenate([one.level_N for one in analysis.gone])
-    if not len(level_N):
-        return NotMeasurable("nothing was memorised by its last exposure")
-    value = float(np.median(level_N)) / analysis.threshold.theta
-    return Score(value=value, low=None, high=None, frames=len(level_N), clusters=len(analysis.study.runs))
