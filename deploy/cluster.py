@@ -17,7 +17,7 @@ from common.errors import ConfigError
 from common.process import undisturbed
 from common.stream import redact
 from common.stream.connection import is_loopback
-from deploy.loopback import LOOPBACK, confine, release
+from deploy.loopback import LOOPBACK, confine, release, start_only_when_asked
 from deploy.nodes import here, logs_of, nodes
 from deploy.placement import ClusterPlacement, LocalPlacement, Placement
 from deploy.ray_token import make_token, token_path
@@ -44,6 +44,7 @@ def prepare_environment() -> None:
     """Sets what all processes of the run inherit; call it before torch computes and before Ray starts."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    start_only_when_asked()
 
 
 def check_ranks(learner: LearnerConfig, *, cpus: int, gpus: int) -> None:

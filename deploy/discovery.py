@@ -99,6 +99,8 @@ class MetricsDirectory:
         self._metrics = metrics
         self._status = status
         self._lock = threading.Lock()
+        self._answered = threading.Condition(self._lock)
+        self._asking = 0
         self._here = socket.gethostname()
         self._sources: dict[str, tuple[Source, dict[str, str]]] = {}
         self._unreachable: Counter[str] = Counter()
@@ -207,16 +209,20 @@ class MetricsDirectory:
                 return self._of_part(path.removeprefix("/metrics/"))
 
     def close(self) -> None:
-        """Stops the server and frees the port."""
+        """Stops the server and frees the port; parts that are being asked may go away once it returns."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        with self._lock:
+            self._sources.clear()
+            self._answered.wait_for(lambda: not self._asking, 2 * PATIENCE)
 
     def _of_part(self, part: str) -> Page:
         with self._lock:
             source, _ = self._sources.get(part, (None, ""))
-        if source is None or isinstance(source, int):
-            return _error(HTTPStatus.NOT_FOUND, "try /sd, /metrics or /status")
+            if source is None or isinstance(source, int):
+                return _error(HTTPStatus.NOT_FOUND, "try /sd, /metrics or /status")
+            self._asking += 1
         try:
             return Page(HTTPStatus.OK, CONTENT_TYPE_PLAIN_0_0_4, source())
         except Absent as reason:
@@ -226,6 +232,10 @@ class MetricsDirectory:
         except Exception as error:  # of a part that is dying, whatever it is
             _log.debug("%s gives no metrics", part, exc_info=True)
             status, reason = HTTPStatus.BAD_GATEWAY, type(error).__name__
+        finally:
+            with self._lock:
+                self._asking -= 1
+                self._answered.notify_all()
         with self._lock:
             self._unreachable[part] += 1
         return _error(status, reason)

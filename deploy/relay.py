@@ -15,6 +15,8 @@ import redis
 from common.broadcast import WeightKeys, publish
 from common.weights import PayloadKind, WeightSource
 
+PATIENCE = 15.0
+"""Seconds that a copy which is under way has to end."""
 LONGEST_WAIT = 30.0
 """Seconds between looks at most, while copying fails."""
 
@@ -57,7 +59,7 @@ class WeightRelay:
     def close(self) -> None:
         """Ends the thread."""
         self._stop.set()
-        self._thread.join(5.0)
+        self._thread.join(PATIENCE)  # the registry must not go away under a thread that asks it
         self._client.close()
 
     def _run(self) -> None:
@@ -67,6 +69,8 @@ class WeightRelay:
                 self._copy()
                 wait = self._every
             except Exception as error:  # the registry or Redis may be restarting
+                if self._stop.is_set():
+                    return
                 wait = max(self._every, min(2 * wait, LONGEST_WAIT))
                 reason = type(error).__name__
                 _log.warning("weights do not reach Redis (%s: %s); trying again in %.1f s", reason, error, wait)

@@ -1,6 +1,9 @@
-"""What a cluster must have for several ranks."""
+"""What a cluster must have for several ranks, and that none is started that nobody asked for."""
 
+import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -10,6 +13,34 @@ from common.errors import ConfigError
 from deploy.cluster import check_ranks
 
 TWO = LearnerConfig(ranks=2)
+LATE = """
+import json, threading, psutil, ray
+from deploy.cluster import LocalCluster, prepare_environment
+prepare_environment()
+cluster = LocalCluster(80 * 2**20)
+cluster.start()
+@ray.remote
+class Part:
+    def name(self):
+        return "part"
+part = Part.remote()
+known = part.name.remote()
+ray.get(known)
+calls = [lambda: ray.get(part.name.remote()), lambda: ray.get(known), lambda: ray.wait([known]), ray.nodes, Part.remote]
+cluster.stop()
+said = []
+def ask(call):
+    try:
+        call()
+    except Exception as error:
+        said.append(type(error).__name__)
+for call in calls:
+    thread = threading.Thread(target=ask, args=(call,))
+    thread.start()
+    thread.join()
+names = [child.name() for child in psutil.Process().children(recursive=True)]
+print(json.dumps([len(said) == len(calls), ray.is_initialized(), [name for name in names if "gcs" in name]]))
+"""
 
 
 @pytest.mark.parametrize(
@@ -36,3 +67,10 @@ def test_enough_is_enough(learner: LearnerConfig, cpus: int, gpus: int) -> None:
 def test_too_little_is_said(learner: LearnerConfig, cpus: int, gpus: int, said: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(said)):
         check_ranks(learner, cpus=cpus, gpus=gpus)
+
+
+@pytest.mark.timeout(180)
+def test_a_call_after_the_end_fails_and_starts_no_other_cluster() -> None:
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [True, False, []]

@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
+from threading import Event, Thread, Timer
 from typing import Any
 
 import pytest
@@ -163,3 +164,22 @@ def test_closing_frees_the_port(directory: MetricsDirectory) -> None:
     second = MetricsDirectory(run="one", metrics=Metrics(Role.DRIVER), status=lambda: STATUS, port=port)
     assert second.port == port
     second.close()
+
+
+def test_closing_waits_for_a_part_that_is_being_asked(directory: MetricsDirectory) -> None:
+    asked, may_answer, answered = Event(), Event(), Event()
+
+    def slow() -> bytes:
+        asked.set()
+        may_answer.wait(5)
+        answered.set()
+        return b"1"
+
+    directory.register("actor-0", slow)
+    asking = Thread(target=ask, args=(directory, "/metrics/actor-0"))
+    asking.start()
+    asked.wait(5)
+    Timer(0.3, may_answer.set).start()
+    directory.close()
+    assert answered.is_set()
+    asking.join(5)
