@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -21,7 +22,7 @@ FAREWELL = "farewell"
 EVERY = 1.0
 GRACE = 2.0
 ROUNDS = 3
-"""Times that are looked for survivors: what was being started while its parent died appears a moment later."""
+"""Times that are looked for survivors, and for what they left: what was being started appears a moment later."""
 
 
 class Family:
@@ -117,6 +118,16 @@ class Guardian:
         return self._process.stdin
 
 
+def _remove(folders: list[str]) -> None:
+    """Removes folders, again and again for a while: who was started too late to be noticed may still write a log."""
+    for _ in range(ROUNDS):
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(EVERY)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def main() -> None:
     """Waits for the driver's end; runs as `python -m deploy.guardian DRIVER SPARED…`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -131,8 +142,7 @@ def main() -> None:
         heard += chunk
         if not chunk:
             family.end()
-            for folder in heard.decode().splitlines():
-                shutil.rmtree(folder, ignore_errors=True)
+            _remove(heard.decode().splitlines())
             return
     print(family.end(), flush=True)
 
