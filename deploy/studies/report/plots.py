@@ -166,6 +166,8 @@ def inline(text: str, name: str, title: str, *, narrow: bool) -> str:
     of them, and it writes out the style of every sign.
     """
     body = text[text.index("<svg") :]
+    points = float(body.partition('width="')[2].partition("pt")[0])
+    share = 1.0 if narrow else min(1.0, points / (72 * WIDE))
     body = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", body, count=2)
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     mark = f"f{crc32(name.encode()):x}{'n' if narrow else 'w'}"
@@ -181,6 +183,7 @@ def inline(text: str, name: str, title: str, *, narrow: bool) -> str:
     body = re.sub(r"\n\s*", "\n", body)
     rules = "".join(f".{known}{{{rule}}}" for rule, known in styles.items())
     head = f'<svg class="{"narrow" if narrow else "wide"}" role="img" aria-label="{escape(title)}"'
+    head += f' style="max-width:{share:.0%}"'
     return body.replace("<svg", head, 1).replace(">", f"><style>{rules}</style>", 1)
 
 
