@@ -44,6 +44,9 @@ class ReportCommand:
     """HTML file; empty for report/report.html in the first run directory. Of a study: a folder; empty for report/."""
     against: Path = Path()
     """Another study to compare a study with, variant by variant."""
+    expect: Path = Path()
+    """Folder of an earlier study of the same trials, or of its report: says whether the same was found, within what
+    another seed would change. Exit code 1 where not."""
     watts: float = 10.0
     """Power of one busy core, W, by which the energy of a study's trials is estimated."""
     mlflow: str = ""
@@ -145,7 +148,7 @@ def report(words: list[str]) -> int:
     studies = [folder for folder in asked.run_dirs if (folder / "study.json").is_file()]
     if studies:
         return _report_study(asked, studies)
-    for name in ("against", "mlflow"):
+    for name in ("against", "expect", "mlflow"):
         if (value := getattr(asked, name)) not in (Path(), ""):
             raise ConfigError(name, str(value), "goes with the folder of a study, not with run directories")
     for folder in asked.run_dirs:
@@ -172,6 +175,7 @@ def _report_study(asked: ReportCommand, studies: list[Path]) -> int:
         studies[0],
         out=None if asked.out == nothing else asked.out,
         against=None if asked.against == nothing else asked.against,
+        expect=None if asked.expect == nothing else asked.expect,
         watts=asked.watts,
         mlflow=asked.mlflow,
     )

@@ -2,7 +2,7 @@
 
 Committed results keep `trial.json` of each trial. On the same kind of processor, with the same threads and the same
 torch, `weights` and `numbers` must be equal; elsewhere sums are rounded otherwise, training multiplies the difference,
-and only conclusions can be compared: `engram report OUT --against OTHER`.
+and numbers can be compared within a tolerance alone: `engram report OUT --expect FOLDER`.
 """
 
 from collections.abc import Mapping, Sequence

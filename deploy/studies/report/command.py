@@ -8,16 +8,20 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from common.errors import ConfigError
 from deploy.studies.report.design import FILE, is_study
+from deploy.studies.report.repeated import TABLE, compare, table_of
 from deploy.studies.report.writing import write
 
 
-def report_study(folder: Path, *, out: Path | None, against: Path | None, watts: float, mlflow: str) -> int:
+def report_study(
+    folder: Path, *, out: Path | None, against: Path | None, expect: Path | None, watts: float, mlflow: str
+) -> int:
     """Writes the report of a study; returns the exit code.
 
     Args:
         folder: Where `study.json` is.
         out: Folder of the report; None for `report/` in the study's.
         against: Another study to compare with; None for none.
+        expect: An earlier study of the same trials, or its report; None for none.
         watts: Power of one busy core.
         mlflow: Where to log trials as MLflow runs; empty for nowhere.
 
@@ -34,6 +38,7 @@ def report_study(folder: Path, *, out: Path | None, against: Path | None, watts:
         raise ConfigError("against", str(against), f"must be the folder of a study, with {FILE}")
     if against is not None and against.resolve() == folder.resolve():
         raise ConfigError("against", str(against), "is the study itself")
+    earlier = None if expect is None else table_of(expect)
     console = Console()
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as progress:
         task = progress.add_task("reading", total=None)
@@ -57,4 +62,8 @@ def report_study(folder: Path, *, out: Path | None, against: Path | None, watts:
     if material.blocks.said:
         console.print(material.blocks.said, markup=False, highlight=False)
     print(f"{len(material.trials)} of {len(material.design.trials)} trials: {written.index}")
-    return 0
+    if earlier is None:
+        return 0
+    found = compare(written.index.parent / TABLE, earlier)
+    print(found.text())
+    return 0 if found.agrees else 1
