@@ -301,6 +301,17 @@ def _paint_probe(axes: Axes, *, stand: Stand, task: Task) -> None:
     finish(axes, stand, label=q.unit_of(task))
 
 
+OVERVIEW = Group(
+    name="overview",
+    title="Memory and what becomes of the features",
+    keys=(q.EPISODIC, q.WORLD, q.continual(Metric.BWT), q.gain(Task.PLACE)),
+    caption=(
+        "Above, in bits: memory of moments (trained on minus withheld blocks of the same visit) and of worlds (visited "
+        "minus placebo). Below, of a linear probe for places on the pooled features: what a world's accuracy has lost "
+        "or gained since it was learned (backward transfer, Lopez-Paz & Ranzato 2017), and accuracy at the end minus "
+        "that of random features."
+    ),
+)
 MEMORY = Group(
     name="memory",
     title="Memory",

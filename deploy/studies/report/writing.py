@@ -80,6 +80,7 @@ def _drawings(material: Material, laws: Sequence[Fit], ranking: Ranking) -> dict
     by_level, against = figures.by_level, forest(material, ranking)
     rehearsed = any(whom is Whom.REHEARSED for one in material.findings for _, whom in one.times)
     return {
+        "overview": [*by_level(material, ranking, figures.OVERVIEW)],
         "times": [
             drawing
             for draw in (figures.times, figures.half_times)
