@@ -76,6 +76,18 @@ def unpaired(one: Sequence[Result], other: Sequence[Result]) -> Difference | Not
     return Difference(score=score, p=_p(value, error, freedom), paired=False)
 
 
+def slope(lines: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Difference | NotMeasurable:
+    """Mean over seeds of the least-squares slope of each seed's own line.
+
+    Args:
+        lines: Of each seed its x and y; one with fewer than two places is left out.
+    """
+    slopes = [float(np.polyfit(x, y, 1)[0]) for x, y in lines if len(set(x)) > 1]
+    if not slopes:
+        return NotMeasurable("no seed has the number at all levels, and at two places at least")
+    return paired([(_mean([value]), _mean([0.0])) for value in slopes])
+
+
 def holm(p_K: Sequence[float]) -> list[float]:
     """Adjusts p-values for having made all of these comparisons (Holm 1979); NaN stays, and does not count."""
     known = sorted((p, place) for place, p in enumerate(p_K) if isfinite(p))

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from evaluator.scores import NotMeasurable, Result, Score
-from evaluator.seeds import Difference, holm, over_seeds, paired, unpaired
+from evaluator.seeds import Difference, holm, over_seeds, paired, slope, unpaired
 
 STATS = cast(Any, stats)
 ONE, OTHER = (0.3, 0.5, 0.42, 0.38), (0.2, 0.45, 0.30, 0.33)
@@ -48,6 +48,18 @@ def test_unpaired_differences_are_welchs() -> None:
     assert found.p == pytest.approx(oracle.pvalue)
     assert (found.score.low, found.score.high) == pytest.approx((interval.low, interval.high))
     assert not found.paired
+
+
+def test_a_slope_is_the_mean_of_each_seeds_own() -> None:
+    x = [1.0, 2.0, 4.0]
+    slopes = (0.5, 0.7, 0.3)
+    lines = [(x, [10.0 * seed + each * value for value in x]) for seed, each in enumerate(slopes)]
+    found = slope([*lines, ([1.0], [9.0]), ([2.0, 2.0], [1.0, 3.0])])
+    assert isinstance(found, Difference)
+    low, high = STATS.t.interval(0.95, 2, np.mean(slopes), STATS.sem(slopes))
+    assert (found.score.value, found.score.low, found.score.high) == pytest.approx((np.mean(slopes), low, high))
+    assert found.p == pytest.approx(STATS.ttest_1samp(slopes, 0).pvalue)
+    assert isinstance(slope([([1.0], [2.0])]), NotMeasurable)
 
 
 def test_holm_by_hand() -> None:

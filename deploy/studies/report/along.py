@@ -237,6 +237,11 @@ def law(axes: Axes, stand: Stand, fit: Fit, number: int) -> None:
     name = f"{fit.series.name}: " if fit.series.name else ""
     text = f"{name}k = {ends.value:.2f}{interval}".replace("-", "−")
     axes.plot(grid, found.median_of_all(grid), color=style.colour, linestyle=style.line, linewidth=1.2, zorder=1)
+    remark(axes, text)
+
+
+def remark(axes: Axes, text: str) -> None:
+    """Writes a line below the name of the horizontal axis."""
     axes.set_xlabel(f"{axes.get_xlabel()}\n{text}")
 
 

@@ -7,6 +7,7 @@ from deploy.studies.report.findings import Findings, Half, Timed, What, Whom
 from deploy.studies.report.material import Material
 from deploy.studies.report.ranking import COMPARED, Ranking
 from deploy.studies.report.scales import Fit
+from deploy.studies.report.trends import trends
 from evaluator.scaling import PowerLaw
 from evaluator.scores import Score
 
@@ -31,6 +32,7 @@ def shown(material: Material, found: Sequence[Fit]) -> list[str]:
             said.append(f"{time} {'grows' if k > 0 else 'falls'} with {fit.series.axis.label}: {interval}.")
         else:
             said.append(f"{time}: no direction can be told; the interval of the exponent holds 0, {interval}.")
+    said += [sentence for one in trends(material) if (sentence := one.sentence())]
     return said or ["No exponent has an interval, so nothing is said about how times change along an axis."]
 
 

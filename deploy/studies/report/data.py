@@ -14,6 +14,7 @@ from deploy.studies.report.lines import Line
 from deploy.studies.report.material import Material
 from deploy.studies.report.ranking import Ranking
 from deploy.studies.report.scales import Fit
+from deploy.studies.report.trends import Trend, trends
 from evaluator.scaling import PowerLaw
 from evaluator.scores import NotMeasurable, Result, Score
 from evaluator.seeds import Difference
@@ -31,6 +32,7 @@ def write(folder: Path, material: Material, found: Sequence[Fit], ranking: Ranki
         "events": [row for one in material.findings for row in _events(one)],
         "curves": [row for one in material.findings for row in _curves(one)],
         "versions": [row for one in material.findings for row in _versions(one)],
+        "trends": [_trend(one) for one in trends(material)],
         "scaling": [_fit(fit) for fit in found],
         "differences": _differences(ranking),
         "absent": [{"trial": one.name, "why": one.why, "reason": one.reason} for one in material.absent],
@@ -148,6 +150,13 @@ def _fit(fit: Fit) -> dict[str, Any]:
         row |= {f"{name}.{key}": value for key, value in ends(law.exponent if known else law).items()}
         row |= {f"{name}.c": law.scale if known else None, f"{name}.events": law.events if known else None}
     return row
+
+
+def _trend(one: Trend) -> dict[str, Any]:
+    return {
+        "axis": one.series.axis.name, "series": one.series.name, "number": one.number, "for_each": one.each,
+        **ends(one.score), "p": one.p, "p_holm": one.holm,
+    }  # fmt: skip
 
 
 def _differences(ranking: Ranking) -> Rows:

@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import nan
 
 from matplotlib.axes import Axes
 
 from deploy.studies.report import quantities as q
-from deploy.studies.report.along import Stand, draw, finish, law, stands
+from deploy.studies.report.along import Stand, draw, finish, law, remark, stands
 from deploy.studies.report.findings import Findings, Half, Timed, What, Whom
 from deploy.studies.report.material import Material
 from deploy.studies.report.plots import Drawing, Missing, Panel
 from deploy.studies.report.quantities import CATALOGUE
 from deploy.studies.report.ranking import Ranking, encoders
 from deploy.studies.report.scales import Fit
+from deploy.studies.report.trends import TRENDED, Trend, trend
 from evaluator.continual.metrics import Metric
 from evaluator.evaluation import EncoderName
 from evaluator.probes import Task
@@ -226,6 +228,13 @@ def _beside(one: Findings, key: str) -> bool:
 def _paint_level(axes: Axes, *, stand: Stand, key: str, log: bool) -> None:
     draw(axes, stand, lambda one: one.over_seeds(key), label=CATALOGUE[key].unit or CATALOGUE[key].label, log=log,
          each=lambda one: one.scores.get(key, []))  # fmt: skip
+    if key not in TRENDED or not stand.axis.numeric:
+        return
+    for series in stand.series:
+        found = Trend(series=series, number=key, slope=trend(series, key), holm=nan)
+        if found.text():
+            name = f"{series.name}: " if series.name else ""
+            remark(axes, f"{name}{found.text()} for each {found.each}")
 
 
 def probes(material: Material, ranking: Ranking) -> list[Drawing]:

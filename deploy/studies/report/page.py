@@ -63,7 +63,7 @@ def page(contents: Contents) -> str:
     material = contents.material
     sections = [
         _asked(contents),
-        _section(contents, "overview", "At a glance", "", tables=()),
+        _section(contents, "overview", "At a glance", "", tables=("trends",)),
         _section(contents, "times", "How long until memorised, how long until forgotten",
                  "T_mem runs from capture to the first of two measurements in a row with D ≥ θ; T_forget from the last "
                  "gradient exposure to the first two with half of the level. θ is taken from placebos, level by level.",

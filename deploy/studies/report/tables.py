@@ -13,6 +13,7 @@ from deploy.studies.report.material import Material
 from deploy.studies.report.quantities import CATALOGUE
 from deploy.studies.report.ranking import COMPARED, Compared, Ranking
 from deploy.studies.report.scales import Fit
+from deploy.studies.report.trends import trends
 from evaluator.continual.metrics import Metric
 from evaluator.probes import Task
 from evaluator.scaling import PowerLaw
@@ -69,6 +70,7 @@ def tables(material: Material, found: Sequence[Fit], ranking: Ranking) -> dict[s
         _times(material, Whom.REHEARSED),
         _half_times(material),
         _fits(found),
+        _trends(material),
         _ranking(ranking),
         _differences(ranking),
         _compute(material),
@@ -147,6 +149,23 @@ def _fits(found: Sequence[Fit]) -> Table:
         head=["time", "axis", "k, all times", "c", "events", "k, medians", "trials"],
         rows=rows,
         notes=[*reasons.notes(), *([f"Intervals: {'; '.join(errors)}."] if errors else [])],
+    )
+
+
+def _trends(material: Material) -> Table:
+    reasons = Reasons()
+    rows: list[list[str]] = []
+    for one in trends(material):
+        cell = one.text() or reasons.cell(one.score)
+        ps = [f"{p:.2g}" if isfinite(p) else "–" for p in (one.p, one.holm)]
+        axis = one.series.axis.name + (f", {one.series.name}" if one.series.name else "")
+        rows.append([CATALOGUE[one.number].title, axis, one.each, cell, *ps])
+    return Table(
+        name="trends",
+        caption="Numbers along an axis: mean slope over seeds with a 95 % t-interval, each seed a line of its own",
+        head=["number", "axis", "for each", "change", "p", "p, Holm"],
+        rows=rows,
+        notes=[*reasons.notes(), "Holm's adjustment is over the numbers of this table."] if rows else [],
     )
 
 
