@@ -14,7 +14,7 @@ from common.errors import ConfigError
 from deploy.studies.plan import Trial
 from deploy.studies.trial import RESULT, result_of
 
-_MACHINE = ("cpu", "threads", "torch", "gpu")
+_MACHINE = ("cpu", "vectors", "threads", "torch", "gpu")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,5 +75,6 @@ def _compare(name: str, now: Mapping[str, Any], before: Mapping[str, Any]) -> Ag
     differs = [what for what in ("numbers", "weights") if now[what] != before[what]]
     if now["stream"]["digest"] != before["stream"]["digest"]:
         differs.insert(0, "stream")
-    machines = [what for what in _MACHINE if now["machine"].get(what) != before["machine"].get(what)]
+    ours, theirs = now["machine"], before["machine"]
+    machines = [what for what in _MACHINE if what in ours and what in theirs and ours[what] != theirs[what]]
     return Agreement(trial=name, differs=tuple(differs), machines=tuple(machines))

@@ -313,6 +313,7 @@ def machine(config: RunConfig) -> dict[str, Any]:
     gpu = torch.cuda.is_available() and config.learner.device != "cpu"
     return {
         "cpu": cpu_name(),
+        "vectors": torch.backends.cpu.get_cpu_capability(),
         "threads": config.learner.threads,
         "cores": psutil.cpu_count(),
         "device": config.learner.device,
