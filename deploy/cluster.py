@@ -6,14 +6,16 @@ import shutil
 import signal
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import ray
 import ray.exceptions
 
 from common.config import LearnerConfig, RunConfig
-from common.errors import ConfigError
+from common.errors import ConfigError, RunError
 from common.process import undisturbed
 from common.stream import redact
 from common.stream.connection import is_loopback
@@ -23,9 +25,12 @@ from deploy.placement import ClusterPlacement, LocalPlacement, Placement
 from deploy.ray_token import make_token, token_path
 from deploy.version import code_version
 
+TRIES = 3
+"""Times that a cluster is started whose processes do not come up within the half minute that Ray gives them."""
 LOGS_WITHIN = 30.0
 """Seconds that hosts have to hand over what a part has said: one that has gone is asked in vain."""
 
+_LATE = "timed out during startup"
 _log = logging.getLogger(__name__)
 
 _ENVIRONMENT = {
@@ -84,25 +89,50 @@ class LocalCluster:
         self._talkative = talkative
 
     def start(self) -> None:
-        """Brings it up; bare `ray.init()` could join any other cluster on this host."""
+        """Brings it up; bare `ray.init()` could join any other cluster on this host.
+
+        Raises:
+            RunError: It does not come up, because the machine is too busy.
+        """
         handled = (signal.SIGINT, signal.SIGTERM)
         handlers = {number: signal.getsignal(number) for number in handled}
         make_token(token_path())
         confine()
         with undisturbed():
-            ray.init(  # pyright: ignore[reportUnknownMemberType]
-                address="local",
-                num_cpus=os.cpu_count(),
-                include_dashboard=False,
-                log_to_driver=self._talkative,
-                logging_level=logging.ERROR,
-                object_store_memory=self._objects,
-                _temp_dir=str(self.folder),
-                _node_ip_address=LOOPBACK,
-            )
+            for attempt in range(1, TRIES + 1):
+                try:
+                    self._init()
+                    break
+                except Exception as error:  # of no class of its own
+                    if _LATE not in str(error):
+                        raise
+                    self._end_processes()
+                    if attempt == TRIES:
+                        raise RunError(f"Ray did not come up in {TRIES} times 30 s: the machine is busy") from None
+                    _log.warning("Ray did not come up within 30 s: trying again")
             if threading.current_thread() is threading.main_thread():
                 for number, handler in handlers.items():  # Ray's own SIGTERM handler aborts the process
                     signal.signal(number, handler)
+
+    def _init(self) -> None:
+        ray.init(  # pyright: ignore[reportUnknownMemberType]
+            address="local",
+            num_cpus=os.cpu_count(),
+            include_dashboard=False,
+            log_to_driver=self._talkative,
+            logging_level=logging.ERROR,
+            object_store_memory=self._objects,
+            _temp_dir=str(self.folder),
+            _node_ip_address=LOOPBACK,
+        )
+
+    def _end_processes(self) -> None:
+        """Ends what a start that failed has left: Ray leaves it until the end of this process."""
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if any(str(self.folder) in word for word in process.cmdline()):
+                    process.kill()
+                    process.wait(5.0)
 
     def gpus(self) -> int:
         """How many GPUs there are."""

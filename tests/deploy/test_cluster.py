@@ -41,6 +41,48 @@ for call in calls:
 names = [child.name() for child in psutil.Process().children(recursive=True)]
 print(json.dumps([len(said) == len(calls), ray.is_initialized(), [name for name in names if "gcs" in name]]))
 """
+SLOW = """
+import json, sys, time, types, psutil, ray
+import ray._private.node as node, ray._private.services as services
+from common.errors import RunError
+from deploy.cluster import LocalCluster, prepare_environment
+prepare_environment()
+late, get_node, began = [int(sys.argv[1])], services.get_node, []
+class Hurried:
+    # For Ray the half minute is over at once, as often as was asked for.
+    sleep, time = time.sleep, time.time
+    @staticmethod
+    def monotonic():
+        began.append(0)
+        return time.monotonic() + (60 if late[0] >= 0 and len(began) % 2 == 0 else 0)
+def get(*arguments, **more):
+    late[0] -= 1
+    if late[0] >= 0:
+        raise RuntimeError("not there yet")
+    node.time = time
+    return get_node(*arguments, **more)
+node.time, services.get_node = Hurried, get
+cluster = LocalCluster(80 * 2**20)
+try:
+    cluster.start()
+    said = str(len(ray.nodes()))
+except RunError as error:
+    said = str(error)
+heads = [one for one in psutil.Process().children(recursive=True) if "gcs_server" in one.name()]
+print(json.dumps([said, len(heads)]))
+cluster.stop()
+"""
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("late", "said", "heads"), [(1, "1", 1), (9, "Ray did not come up in 3 times 30 s: the machine is busy", 0)]
+)
+def test_a_start_that_takes_too_long_is_tried_again(late: int, said: str, heads: int) -> None:
+    words = [sys.executable, "-c", SLOW, str(late)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [said, heads]
 
 
 @pytest.mark.parametrize(
