@@ -7,7 +7,7 @@ Shapes: S seeds, K comparisons.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, nan, sqrt
+from math import isfinite, nan, sqrt
 from typing import Any, cast
 
 import numpy as np
@@ -110,5 +110,7 @@ def _mean(values: Sequence[float]) -> Score:
 def _p(value: float, error: float, freedom: float) -> float:
     if not isfinite(error):
         return nan
-    t = abs(value) / error if error > 0 else (inf if value else 0.0)
+    if not error:  # all alike: counts of few, not an effect without noise
+        return nan if value else 1.0
+    t = abs(value) / error
     return 2 * float(cast(Any, stats).t.sf(t, freedom))

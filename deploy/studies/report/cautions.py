@@ -152,7 +152,7 @@ def _comparisons(material: Material, ranking: Ranking) -> list[str]:
             f"{len(rows)} variants are compared with one reference by {len(COMPARED)} numbers. p-values are adjusted "
             "within a number (Holm), not over numbers; intervals are not adjusted at all."
         )
-    if material.design.match == "steps":
+    if material.design.match == "steps" and _computed_differently(material):
         said.append("Trials are matched by optimiser steps: larger networks were given more computation.")
     elif material.design.match == "clock":
         said.append(
@@ -160,6 +160,11 @@ def _comparisons(material: Material, ranking: Ranking) -> list[str]:
             "training differ together."
         )
     return said
+
+
+def _computed_differently(material: Material) -> bool:
+    counts = [result.value for one in material.findings if isinstance(result := one.over_seeds(q.FLOPS), Score)]
+    return bool(counts) and max(counts) > 1.01 * min(counts)
 
 
 def _laws(material: Material, found: Sequence[Fit]) -> list[str]:
