@@ -13,22 +13,13 @@ import numpy as np
 from deploy.studies.report import quantities as q
 from deploy.studies.report.material import Material
 from deploy.studies.report.quantities import CATALOGUE
+from deploy.studies.report.ranking import COMPARED
 from deploy.studies.report.scales import Series, series_along
 from evaluator.continual.metrics import Metric
-from evaluator.probes import Task
 from evaluator.scores import NotMeasurable, Result, Score
 from evaluator.seeds import Difference, holm, slope
 
-TRENDED = (
-    q.EPISODIC,
-    q.WORLD,
-    q.MEMORISED,
-    *(q.gain(task) for task in Task),
-    q.continual(Metric.BWT),
-    q.continual(Metric.FORGETTING),
-    q.continual(Metric.GAP_DEPTH),
-    q.RANKME,
-)
+TRENDED = (*COMPARED, q.continual(Metric.BWT), q.RANKME)
 """Numbers whose trends are adjusted for each other."""
 _APART = NotMeasurable("levels saw different streams, so no seed has a line of its own")
 
