@@ -75,6 +75,14 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
+def _is_told(process: psutil.Process, folders: list[str]) -> bool:
+    """Whether an option of a process names one of the folders, which are of this run alone."""
+    try:
+        return any(word.startswith("--") and word.endswith(tuple(folders)) for word in process.cmdline())
+    except psutil.Error:
+        return False
+
+
 def _send(process: psutil.Process, number: signal.Signals) -> None:
     try:
         process.send_signal(number)
@@ -119,8 +127,15 @@ class Guardian:
 
 
 def _remove(folders: list[str]) -> None:
-    """Removes folders, again and again for a while: who was started too late to be noticed may still write a log."""
+    """Removes folders, again and again for a while, and ends who was told to use them.
+
+    A worker that Ray started within the last second was not noticed yet, and would make its folders anew once it has
+    imported what it needs.
+    """
     for _ in range(ROUNDS):
+        for process in psutil.process_iter():
+            if _is_told(process, folders):
+                _send(process, signal.SIGKILL)
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
         time.sleep(EVERY)

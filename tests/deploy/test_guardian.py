@@ -47,8 +47,10 @@ def test_children_and_orphans_of_a_killed_driver_are_gone_within_ten_seconds(tmp
     assert not psutil.wait_procs([process for process in family if process != guardian], timeout=10)[1]
     wait_until(lambda: not folder.exists(), 10, "the folder is gone")
     folder.mkdir()  # by somebody whom the guardian has never seen
+    late = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", f"--temp-dir={folder}"])
     guardian.wait(10)
     assert not folder.exists()
+    assert late.wait(5) == -signal.SIGKILL
 
 
 def test_a_dismissed_guardian_ends_what_is_left_and_itself(tmp_path: Path) -> None:
