@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import signal
 import tempfile
 import threading
 from contextlib import suppress
@@ -11,7 +10,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
-import ray
 import ray.exceptions
 
 from common.config import LearnerConfig, RunConfig
@@ -22,6 +20,7 @@ from common.stream.connection import is_loopback
 from deploy.loopback import LOOPBACK, confine, release, start_only_when_asked
 from deploy.nodes import here, logs_of, nodes
 from deploy.placement import ClusterPlacement, LocalPlacement, Placement
+from deploy.ray_thread import RayThread
 from deploy.ray_token import make_token, token_path
 from deploy.version import code_version
 
@@ -87,6 +86,7 @@ class LocalCluster:
         self.folder = Path(tempfile.mkdtemp(prefix="engram-"))
         self._objects = objects
         self._talkative = talkative
+        self._ray: RayThread | None = None
 
     def start(self) -> None:
         """Brings it up; bare `ray.init()` could join any other cluster on this host.
@@ -94,15 +94,14 @@ class LocalCluster:
         Raises:
             RunError: It does not come up, because the machine is too busy.
         """
-        handled = (signal.SIGINT, signal.SIGTERM)
-        handlers = {number: signal.getsignal(number) for number in handled}
         make_token(token_path())
         confine()
         with undisturbed():
             for attempt in range(1, TRIES + 1):
+                self._ray = self._on_a_thread()
                 try:
-                    self._init()
-                    break
+                    self._ray.start()
+                    return
                 except Exception as error:  # of no class of its own
                     if _LATE not in str(error):
                         raise
@@ -110,17 +109,13 @@ class LocalCluster:
                     if attempt == TRIES:
                         raise RunError(f"Ray did not come up in {TRIES} times 30 s: the machine is busy") from None
                     _log.warning("Ray did not come up within 30 s: trying again")
-            if threading.current_thread() is threading.main_thread():
-                for number, handler in handlers.items():  # Ray's own SIGTERM handler aborts the process
-                    signal.signal(number, handler)
 
-    def _init(self) -> None:
-        ray.init(  # pyright: ignore[reportUnknownMemberType]
+    def _on_a_thread(self) -> RayThread:
+        return RayThread(
             address="local",
             num_cpus=os.cpu_count(),
             include_dashboard=False,
             log_to_driver=self._talkative,
-            logging_level=logging.ERROR,
             object_store_memory=self._objects,
             _temp_dir=str(self.folder),
             _node_ip_address=LOOPBACK,
@@ -146,7 +141,8 @@ class LocalCluster:
 
     def stop(self) -> None:
         """Ends all of its processes and removes its files; logs of parts that failed were kept by the run directory."""
-        ray.shutdown()  # pyright: ignore[reportUnknownMemberType]
+        if self._ray is not None:
+            self._ray.stop()
         release()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -171,6 +167,7 @@ class JoinedCluster:
 
     def __init__(self, address: str) -> None:
         self._address = address
+        self._ray = RayThread(address=address, log_to_driver=False)
         self.folder: Path | None = None
         """Nothing of the cluster's is the run's to remove."""
 
@@ -180,19 +177,12 @@ class JoinedCluster:
         Raises:
             ConfigError: It is not there.
         """
-        handled = (signal.SIGINT, signal.SIGTERM)
-        handlers = {number: signal.getsignal(number) for number in handled}
         try:
-            ray.init(  # pyright: ignore[reportUnknownMemberType]
-                address=self._address, log_to_driver=False, logging_level=logging.ERROR
-            )
+            self._ray.start()
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = str(error).strip().partition("\n")[0]
             allowed = f"cannot be joined ({reason}): start it by `ray up deploy/cluster.yaml`, and run on its head"
             raise ConfigError("cluster", self._address, allowed) from None
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
 
     def gpus(self) -> int:
         """How many GPUs its hosts have."""
@@ -218,7 +208,7 @@ class JoinedCluster:
 
     def stop(self) -> None:
         """Leaves it; Ray ends the run's parts."""
-        ray.shutdown()  # pyright: ignore[reportUnknownMemberType]
+        self._ray.stop()
 
     def keep_logs(self, part: str, folder: Path) -> None:
         """Copies what a part has said to a folder, from whichever host still has it and answers, by and by."""

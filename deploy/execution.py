@@ -64,7 +64,7 @@ def execute(config: RunConfig, *, resumed: bool, enrolment: Enrolment | None = N
     others: Mapping[str, RunConfig] = enrolment.others if enrolment else {}
     gpus: Mapping[str, float] = enrolment.gpus if enrolment else {}
     _check(config, name, others, gpus)
-    from actors.worlds.doom_game import sweep_leftovers
+    from actors.worlds.doom_folder import sweep_leftovers
     from deploy.cohort.proof import agreement, closing
     from deploy.driver import Driver
     from deploy.member import Cohort, Enrolled

@@ -24,8 +24,6 @@ def run_until_signalled(driver: Driver) -> RunStatus:
     before = {number: signal.signal(number, stop) for number in handled}
     try:
         return driver.execute()
-    except SystemExit:  # what Ray's own handler raises for a signal that comes while Ray starts
-        raise RunError("stopped by a signal before the run had begun") from None
     except (redis.RedisError, ray.exceptions.RayError, OSError) as error:
         raise RunError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
     finally:

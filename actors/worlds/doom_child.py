@@ -11,6 +11,7 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
+_INSTANCE = "+viz_instance_id"
 
 
 def main(owner: int, folder: str, engine: str, *arguments: str) -> None:
@@ -21,6 +22,8 @@ def main(owner: int, folder: str, engine: str, *arguments: str) -> None:
         return
     os.setsid()
     os.chdir(folder)
+    # For whoever removes what a killed engine leaves; the descriptor is closed as the engine takes over.
+    os.write(os.open("instance", os.O_WRONLY | os.O_CREAT, 0o600), arguments[arguments.index(_INSTANCE) + 1].encode())
     os.execv(engine, [engine, *arguments])
 
 

@@ -4,9 +4,7 @@ import contextlib
 import os
 import random
 import shlex
-import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import vizdoom
 from vizdoom import Button, DoomGame, GameVariable, Mode, ScreenFormat, ScreenResolution
 
 from actors.worlds import doom_child
+from actors.worlds.doom_folder import EngineFolder, sweep_leftovers
 from actors.worlds.doom_labels import make_labels
 from actors.worlds.picture import Picture
 from actors.worlds.wads import parse_world, standing_places, wad_path
@@ -33,8 +32,6 @@ _HIDDEN = (
     *("decals", "particles", "effects_sprites", "corpses", "screen_flashes"),
 )
 _PACKAGE = Path(vizdoom.__file__).parent
-_FOLDER_PREFIX = "engram-doom-"
-_SHARED_MEMORY = Path("/dev/shm")  # nosec B108
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +92,7 @@ class Doom:
         self._random = random.Random(f"{seed}/{world}")
         self._resolution, screen = choose_screen(image_size)
         self._picture = Picture(screen, image_size)
-        self._folder: Path | None = None
+        self._folder: EngineFolder | None = None
         self._start_engine()
 
     def act(self, action: Action, tics: int) -> None:
@@ -132,7 +129,7 @@ class Doom:
         with contextlib.suppress(vizdoom.ViZDoomErrorException, vizdoom.ViZDoomUnexpectedExitException):
             self._game.close()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
             self._folder = None
 
     def _restart_engine(self) -> None:
@@ -147,13 +144,13 @@ class Doom:
             if sys.platform == "linux" and not needed.exists():
                 raise RunError(f"{needed} is missing: install vizdoom again")
         sweep_leftovers()
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-"))
+        self._folder = EngineFolder()
         game = self._game = DoomGame()
         game.set_doom_game_path(str(wad_path(wad)))
         game.set_doom_map(name)
-        game.set_doom_config_path(str(self._folder / "engine.ini"))
+        game.set_doom_config_path(str(self._folder.path / "engine.ini"))
         if sys.platform == "linux":
-            game.set_vizdoom_path(str(_write_launcher(self._folder)))
+            game.set_vizdoom_path(str(_write_launcher(self._folder.path)))
         game.set_screen_resolution(self._resolution)
         game.set_screen_format(ScreenFormat.RGB24)
         game.set_depth_buffer_enabled(True)
@@ -180,7 +177,6 @@ class Doom:
         except (vizdoom.ViZDoomErrorException, vizdoom.ViZDoomUnexpectedExitException) as error:
             self.close()
             raise RunError(f"ViZDoom did not start {self.world}: {error}") from error
-        (self._folder / "instance").write_text(game.get_instance_id())
         self._enter()
 
     def _start_map(self) -> None:
@@ -203,16 +199,3 @@ def _write_launcher(folder: Path) -> Path:
     launcher.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
     launcher.chmod(0o700)
     return launcher
-
-
-def sweep_leftovers() -> None:
-    """Removes the folders and the shared memory of games whose owners were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
-        owner = folder.name.removeprefix(_FOLDER_PREFIX).split("-")[0]
-        if not owner.isdigit() or Path(f"/proc/{owner}").exists() or not Path("/proc/self").exists():
-            continue
-        with contextlib.suppress(OSError):
-            instance = (folder / "instance").read_text()
-            for block in _SHARED_MEMORY.glob(f"ViZDoom*{instance}"):
-                block.unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)

@@ -30,7 +30,7 @@ def _look_at_kind(case: Case) -> Verdict:
 def _look_at_doom(case: Case) -> Verdict:
     if not case.lives_here or case.run.world.kind != "doom":
         return beside("no actor here plays it")
-    from actors.worlds.doom_game import sweep_leftovers
+    from actors.worlds.doom_folder import sweep_leftovers
 
     try:
         return attempt(

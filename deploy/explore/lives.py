@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from actors.worlds.doom_game import sweep_leftovers
+from actors.worlds.doom_folder import sweep_leftovers
 from common.errors import EngramError, RunError
 from common.ijepa.vit import VisionTransformer
 from common.process import settle, undisturbed

@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 from actors.tour import tour
 from actors.worlds import check_worlds
-from actors.worlds.doom_game import sweep_leftovers
+from actors.worlds.doom_folder import sweep_leftovers
 from common import wire
 from common.config import RunConfig
 from common.errors import ConfigError, EngramError, RunError

@@ -29,10 +29,14 @@ def sessions_have_shares() -> bool:
 
 
 def told(*, apart: bool) -> list[str]:
-    """Niceness, whether it has a session of its own, and how nice that is; of a process that leads a group."""
+    """Niceness, whether it has a session of its own, and how nice that is; of a process that leads a group.
+
+    Its parent has a session that this namespace of processes knows: where a container begins, that may not be so.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(apart=apart)], capture_output=True, text=True, timeout=60, check=True
-    )
+        ["sh", "-c", '"$0" -c "$1"; exit $?', sys.executable, PROGRAM.format(apart=apart)],
+        capture_output=True, text=True, timeout=60, check=True, start_new_session=True,
+    )  # fmt: skip
     return done.stdout.split()
 
 
