@@ -167,7 +167,7 @@ class JoinedCluster:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._ray = RayThread(address=address, log_to_driver=False)
+        self._ray: RayThread | None = None
         self.folder: Path | None = None
         """Nothing of the cluster's is the run's to remove."""
 
@@ -177,6 +177,7 @@ class JoinedCluster:
         Raises:
             ConfigError: It is not there.
         """
+        self._ray = RayThread(address=self._address, log_to_driver=False)
         try:
             self._ray.start()
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -208,7 +209,8 @@ class JoinedCluster:
 
     def stop(self) -> None:
         """Leaves it; Ray ends the run's parts."""
-        self._ray.stop()
+        if self._ray is not None:
+            self._ray.stop(hasty=True)  # an address that does not answer is tried for half a minute
 
     def keep_logs(self, part: str, folder: Path) -> None:
         """Copies what a part has said to a folder, from whichever host still has it and answers, by and by."""

@@ -1,9 +1,10 @@
 """The thread that starts Ray, and shuts it down.
 
-Ray numbers a thread's calls. Who starts it counts as the job's first task, and goes on counting so when another cluster
-follows. Is that one started by another thread, two threads count as one task, and when both have a call of the same
-number Ray ends the process without a word. So every cluster has a thread of its own, which makes no calls. It lives as
-long as the cluster: on Linux the processes that a thread has started end with that thread.
+Ray numbers the calls of a task, and each thread that calls counts as a task. The thread that starts Ray counts as the
+driver's, and still does so when the process has another cluster later. If another thread starts that one, there are
+two with the same name, and as soon as both have made a call of the same number Ray ends the process without a word. So
+every cluster has a thread of its own, which makes no calls. It lives as long as the cluster: on Linux the processes
+that a thread has started end with that thread.
 """
 
 import logging
@@ -32,19 +33,25 @@ class RayThread:
         self._thread.start()
         self._started.result()
 
-    def stop(self) -> None:
-        """Shuts Ray down, if it was started."""
-        if self._thread.is_alive():
+    def stop(self, *, hasty: bool = False) -> None:
+        """Shuts Ray down, if it was started.
+
+        Args:
+            hasty: Leave a start alone that is still going on: the end of this process is its end too.
+        """
+        if self._thread.is_alive() and (self._started.done() or not hasty):
             self._over.set()
             self._thread.join()
 
     def _live(self) -> None:
-        logging.getLogger("ray").setLevel(logging.ERROR)  # it would say that it takes no signals here, as is wanted
         try:
             ray.init(logging_level=logging.ERROR, **self._options)  # pyright: ignore[reportUnknownMemberType]
-            self._started.set_result(None)
-            self._over.wait()
-        except BaseException as error:  # for whoever waits
-            self._started.set_exception(error)
-        finally:
-            ray.shutdown()  # pyright: ignore[reportUnknownMemberType]
+        except BaseException as error:  # for whoever waits, who may try again at once
+            try:
+                ray.shutdown()  # pyright: ignore[reportUnknownMemberType]
+            finally:
+                self._started.set_exception(error)
+            return
+        self._started.set_result(None)
+        self._over.wait()
+        ray.shutdown()  # pyright: ignore[reportUnknownMemberType]

@@ -1,5 +1,7 @@
 """What engines leave on the machine when they, or their owners, are killed."""
 
+import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -99,19 +101,40 @@ def test_an_owner_in_another_namespace_of_processes_keeps_its_folder(folders: Pa
     assert not list(folders.iterdir())
 
 
-def test_what_a_folder_says_is_a_name_and_no_pattern(folders: Path) -> None:
-    other = EngineFolder()
-    with tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="ViZDoomSM") as block:
-        (other.path / INSTANCE).write_text("*", "ascii")
-        other.remove()
+@pytest.mark.parametrize("said", [b"*", b"??????????", b"", b"\xff" * 10, b"a" * 9])
+def test_what_a_folder_says_is_a_name_and_no_pattern(folders: Path, said: bytes) -> None:
+    (folders / "engram-game-x").mkdir()
+    (folders / "engram-game-x" / INSTANCE).write_bytes(said)
+    with tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="ViZDoomSM", suffix="a" * 10) as block:
+        sweep_leftovers()
         assert Path(block.name).exists()
     assert not list(folders.iterdir())
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder away")
+def test_another_user_s_folder_stays(folders: Path) -> None:
+    (folders / "engram-game-x").mkdir()
+    os.chown(folders / "engram-game-x", 65534, 65534)
+    sweep_leftovers()
+    assert (folders / "engram-game-x").exists()
+
+
+def test_where_folders_have_no_locks_nothing_is_swept(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    folder = EngineFolder()
+    sweep_leftovers()
+    assert folder.path.exists()
+    folder.remove()
+    assert not list(folders.iterdir())
+
+
 def test_a_file_in_the_place_of_a_folder_stays(folders: Path) -> None:
-    (folders / "engram-doom-file").touch()
+    (folders / "engram-game-file").touch()
     target = folders / "target"
     target.mkdir()
-    (folders / "engram-doom-link").symlink_to(target)
+    (folders / "engram-game-link").symlink_to(target)
     sweep_leftovers()
-    assert {path.name for path in folders.iterdir()} == {"engram-doom-file", "engram-doom-link", "target"}
+    assert {path.name for path in folders.iterdir()} == {"engram-game-file", "engram-game-link", "target"}

@@ -88,7 +88,7 @@ def test_a_game_that_fails_ends_the_recording(
     with pytest.raises(RunError, match=said):
         record(run, out / "tour.rec", progress=Progress(disable=True), patience=20.0, live=live)
     assert not list(out.iterdir())
-    assert not list(tmp_path.glob("engram-doom-*"))
+    assert not list(tmp_path.glob("engram-game-*"))
     assert not psutil.wait_procs(sleeping(), timeout=5)[1]
 
 
