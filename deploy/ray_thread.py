@@ -8,6 +8,7 @@ that a thread has started end with that thread.
 """
 
 import logging
+import signal
 import threading
 from concurrent.futures import Future
 from typing import Any
@@ -29,9 +30,18 @@ class RayThread:
         self._thread = threading.Thread(target=self._live, name="ray", daemon=True)
 
     def start(self) -> None:
-        """Starts Ray, and waits until it is up; what `ray.init` raises is raised here."""
+        """Starts Ray, and waits until it is up; what `ray.init` raises is raised here.
+
+        Signals mean what they meant before, if this is the main thread: Ray's core would abort the process at SIGTERM.
+        """
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         self._thread.start()
-        self._started.result()
+        try:
+            self._started.result()
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
 
     def stop(self, *, hasty: bool = False) -> None:
         """Shuts Ray down, if it was started.
