@@ -106,6 +106,7 @@ class LocalCluster:
                     if _LATE not in str(error):
                         raise
                     self._end_processes()
+                    self._ray.stop()
                     if attempt == TRIES:
                         raise RunError(f"Ray did not come up in {TRIES} times 30 s: the machine is busy") from None
                     _log.warning("Ray did not come up within 30 s: trying again")

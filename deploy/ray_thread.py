@@ -44,7 +44,7 @@ class RayThread:
                     signal.signal(number, handler)
 
     def stop(self, *, hasty: bool = False) -> None:
-        """Shuts Ray down, if it was started.
+        """Shuts Ray down, if it was started, or was to be.
 
         Args:
             hasty: Leave a start alone that is still going on: the end of this process is its end too.
@@ -56,12 +56,8 @@ class RayThread:
     def _live(self) -> None:
         try:
             ray.init(logging_level=logging.ERROR, **self._options)  # pyright: ignore[reportUnknownMemberType]
-        except BaseException as error:  # for whoever waits, who may try again at once
-            try:
-                ray.shutdown()  # pyright: ignore[reportUnknownMemberType]
-            finally:
-                self._started.set_exception(error)
-            return
-        self._started.set_result(None)
+            self._started.set_result(None)
+        except BaseException as error:  # for whoever waits, and stops what has come up all the same
+            self._started.set_exception(error)
         self._over.wait()
         ray.shutdown()  # pyright: ignore[reportUnknownMemberType]

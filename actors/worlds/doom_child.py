@@ -22,8 +22,10 @@ def main(owner: int, folder: str, engine: str, *arguments: str) -> None:
         return
     os.setsid()
     os.chdir(folder)
-    # For whoever removes what a killed engine leaves; the descriptor is closed as the engine takes over.
-    os.write(os.open("instance", os.O_WRONLY | os.O_CREAT, 0o600), arguments[arguments.index(_INSTANCE) + 1].encode())
+    if _INSTANCE in arguments:
+        # For whoever removes what a killed engine leaves; the descriptor is closed as the engine takes over.
+        instance = arguments[arguments.index(_INSTANCE) + 1]
+        os.write(os.open("instance", os.O_WRONLY | os.O_CREAT, 0o600), instance.encode())
     os.execv(engine, [engine, *arguments])
 
 

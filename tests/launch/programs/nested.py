@@ -74,7 +74,7 @@ class Remembering(Agent[Tensor, Tensor]):
     @override
     def load_state(self, path: Path) -> None:
         super().load_state(path)
-        state = torch.load(path.with_suffix(".pt"))
+        state = torch.load(path.with_suffix(".pt"), weights_only=True)
         self.hidden, self.steps = state["hidden"], state["steps"]
 
 
