@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import threading
 from contextlib import suppress
@@ -26,6 +27,8 @@ from deploy.version import code_version
 
 TRIES = 3
 """Times that a cluster is started whose processes do not come up within the half minute that Ray gives them."""
+ANSWERS_WITHIN = 5.0
+"""Seconds that a cluster's address has to take a connection."""
 LOGS_WITHIN = 30.0
 """Seconds that hosts have to hand over what a part has said: one that has gone is asked in vain."""
 
@@ -180,6 +183,7 @@ class JoinedCluster:
         """
         self._ray = RayThread(address=self._address, log_to_driver=False)
         try:
+            _reach(self._address)
             self._ray.start()
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = str(error).strip().partition("\n")[0]
@@ -211,11 +215,26 @@ class JoinedCluster:
     def stop(self) -> None:
         """Leaves it; Ray ends the run's parts."""
         if self._ray is not None:
-            self._ray.stop(hasty=True)  # an address that does not answer is tried for half a minute
+            self._ray.stop(hasty=True)  # Ray tries an address that does not answer for many minutes
 
     def keep_logs(self, part: str, folder: Path) -> None:
         """Copies what a part has said to a folder, from whichever host still has it and answers, by and by."""
         threading.Thread(target=_keep_logs, args=(part, folder), name=f"logs-{part}", daemon=True).start()
+
+
+def _reach(address: str) -> None:
+    """Sees to it that something listens at an address; `auto` is for Ray to find.
+
+    Raises:
+        ConnectionError: Nothing does.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(f"nothing answers there: {error}") from None
 
 
 def _keep_logs(part: str, folder: Path) -> None:

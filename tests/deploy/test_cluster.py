@@ -10,7 +10,7 @@ import pytest
 
 from common.config import LearnerConfig
 from common.errors import ConfigError
-from deploy.cluster import check_ranks
+from deploy.cluster import JoinedCluster, check_ranks
 
 TWO = LearnerConfig(ranks=2)
 LATE = """
@@ -150,3 +150,17 @@ def test_any_thread_may_start_the_next_cluster() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["41", "40"]
     assert "SIGTERM" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:1", "nothing answers there: [Errno 111] Connection refused"),
+        ("127.0.0.1:99999999999", "nothing answers there: "),
+    ],
+)
+def test_an_address_where_nothing_listens_is_said_at_once(address: str, said: str) -> None:
+    cluster = JoinedCluster(address)
+    with pytest.raises(ConfigError, match=re.escape(f"cannot be joined ({said}")):
+        cluster.start()
+    cluster.stop()
