@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import ray.exceptions
+import ray.util
 
 from common.config import LearnerConfig, RunConfig
 from common.errors import ConfigError, RunError
@@ -231,6 +232,8 @@ def _reach(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         return
+    if is_loopback(host.strip("[]")):
+        host = ray.util.get_node_ip_address()  # as Ray does: a head need not listen on loopback
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN).close()
     except (OSError, OverflowError) as error:
