@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import psutil
 import ray.exceptions
-import ray.util
 
 from common.config import LearnerConfig, RunConfig
 from common.errors import ConfigError, RunError
@@ -233,7 +232,7 @@ def _reach(address: str) -> None:
     if not host or not port.isdecimal():
         return
     if is_loopback(host.strip("[]")):
-        host = ray.util.get_node_ip_address()  # as Ray does: a head need not listen on loopback
+        host = here()  # as Ray does: a head need not listen on loopback
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN).close()
     except (OSError, OverflowError) as error:
