@@ -19,6 +19,7 @@ from common.process import undisturbed
 from common.stream import redact
 from common.stream.connection import is_loopback
 from deploy.loopback import LOOPBACK, confine, release, start_only_when_asked
+from deploy.nodes import address as own_address
 from deploy.nodes import here, logs_of, nodes
 from deploy.placement import ClusterPlacement, LocalPlacement, Placement
 from deploy.ray_thread import RayThread
@@ -232,7 +233,7 @@ def _reach(address: str) -> None:
     if not host or not port.isdecimal():
         return
     if is_loopback(host.strip("[]")):
-        host = here()  # as Ray does: a head need not listen on loopback
+        host = own_address()  # as Ray does: a head need not listen on loopback
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN).close()
     except (OSError, OverflowError) as error:
